@@ -1,0 +1,1 @@
+"""What tests share: a private PostgreSQL, the network guard, the rules of a run."""
