@@ -1,0 +1,1 @@
+"""Keys and primitives: the only package that imports a cryptography library."""

@@ -1,0 +1,88 @@
+"""Contexts: what binds a ciphertext or a MAC to its place (docs/formats/envelope.md 2).
+
+Parts are length-prefixed, so no two lists of parts give the same bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from keys.errors import MalformedError
+
+MAX_PART = 0xFFFF
+VAULT_ID_LENGTH = 16
+
+_U16 = struct.Struct(">H").pack
+_U64 = struct.Struct(">Q").pack
+_EIGHT = _U16(8)
+
+ENVELOPE_LABEL = b"piivault/envelope/v1"
+
+
+def encode_context(*parts: bytes) -> bytes:
+    """Return the parts, each with its length before it. Raises MalformedError("part_length")."""
+    return b"".join(map(part, parts))
+
+
+def part(value: bytes) -> bytes:
+    """Return one part of a context. Raises MalformedError("part_length") over 65,535 bytes."""
+    if len(value) > MAX_PART:
+        raise MalformedError("part_length")
+    return _U16(len(value)) + value
+
+
+def utf8(text: str) -> bytes:
+    """Return the UTF-8 form of ``text``. Raises MalformedError("text") for a lone surrogate."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # From None: the codec's error carries the text.
+        raise MalformedError("text") from None
+
+
+def u32(number: int) -> bytes:
+    """Return four big-endian bytes. Raises MalformedError("id_range")."""
+    return _unsigned(number, 4)
+
+
+def u64(number: int) -> bytes:
+    """Return eight big-endian bytes. Raises MalformedError("id_range")."""
+    return _unsigned(number, 8)
+
+
+def _unsigned(number: int, length: int) -> bytes:
+    try:
+        return number.to_bytes(length, "big")
+    except OverflowError:
+        raise MalformedError("id_range") from None
+
+
+def require_vault_id(vault_id: bytes) -> bytes:
+    """Return ``vault_id``. Raises MalformedError("vault_id") unless it is 16 bytes."""
+    if len(vault_id) != VAULT_ID_LENGTH:
+        raise MalformedError("vault_id")
+    return vault_id
+
+
+class ValueContext:
+    """Builds the associated data of value envelopes of one vault (envelope.md 4.2).
+
+    Everything that does not change between values is laid out once: the vault
+    here, a field by ``field_part``. Immutable, so threads may share it.
+    """
+
+    __slots__ = ("_head",)
+
+    def __init__(self, vault_id: bytes) -> None:
+        self._head = encode_context(ENVELOPE_LABEL, require_vault_id(vault_id)) + _EIGHT
+
+    def field_part(self, name: str) -> bytes:
+        """Return the part of a field that ``value`` takes; the caller keeps it per field."""
+        return part(utf8(name)) + _EIGHT
+
+    def value(self, subject_id: int, field_part: bytes, record_id: int) -> bytes:
+        """Return the associated data of one value. Raises MalformedError("id_range")."""
+        try:
+            return self._head + _U64(subject_id) + field_part + _U64(record_id)
+        except struct.error:
+            raise MalformedError("id_range") from None
