@@ -1,0 +1,1 @@
+"""What the vault does, below any transport."""

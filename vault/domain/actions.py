@@ -1,0 +1,56 @@
+"""Every act the vault knows, as ``noun:verb``.
+
+One member drives the permission, the log action, the route, the command and
+the heading in the documentation; a test holds all five together.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """What can be done. Kept in alphabetical order of the value."""
+
+    APPROVAL_DECIDE = "approval:decide"
+    APPROVAL_LIST = "approval:list"
+    AUDIT_EXPORT = "audit:export"
+    AUDIT_LIST = "audit:list"
+    AUDIT_SHOW = "audit:show"
+    GRANT_LIST = "grant:list"
+    GRANT_PROPOSE = "grant:propose"
+    GRANT_REVOKE = "grant:revoke"
+    INTEGRITY_ALARM = "integrity:alarm"
+    KEY_LIST = "key:list"
+    KEY_REWRAP = "key:rewrap"
+    KEY_ROTATE = "key:rotate"
+    SERVICE_AUTHENTICATE = "service:authenticate"
+    SERVICE_CREATE = "service:create"
+    SERVICE_LIST = "service:list"
+    SERVICE_REVOKE = "service:revoke"
+    SERVICE_ROTATE = "service:rotate"
+    SESSION_CLOSE = "session:close"
+    SESSION_OPEN = "session:open"
+    STAFF_ENROL = "staff:enrol"
+    STAFF_INVITE = "staff:invite"
+    STAFF_LEAVE = "staff:leave"
+    STAFF_LIST = "staff:list"
+    TOKEN_DETOKENIZE = "token:detokenize"
+    TOKEN_REVOKE = "token:revoke"
+    TOKEN_SEARCH = "token:search"
+    TOKEN_SHOW = "token:show"
+    TOKEN_TOKENIZE = "token:tokenize"
+    VAULT_INIT = "vault:init"
+    VAULT_STATUS = "vault:status"
+
+
+GRANTABLE = frozenset(
+    {
+        Action.TOKEN_DETOKENIZE,
+        Action.TOKEN_REVOKE,
+        Action.TOKEN_SEARCH,
+        Action.TOKEN_SHOW,
+        Action.TOKEN_TOKENIZE,
+    }
+)
+"""Acts on personal data: nobody has them by role, only by a grant."""
