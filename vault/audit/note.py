@@ -1,0 +1,231 @@
+"""Checkpoints as signed notes. Format: docs/formats/export.md section 2.
+
+Sources: c2sp.org/signed-note, c2sp.org/tlog-checkpoint, RFC 8032. Opening a
+note proves that the holder of the key signed this text. It does not prove that
+the same key signed no other text for the same size: see section 5.5.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import Error as BinasciiError
+from binascii import a2b_base64, b2a_base64
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from keys.errors import MalformedError, VerificationError
+from keys.signing import ED25519_ALGORITHM, PUBLIC_LENGTH, SigningKey, VerifyKey, key_id
+from vault.audit.merkle import HASH_SIZE
+
+NOTE_LIMIT: Final = 100_000
+SIGNATURE_LIMIT: Final = 16
+SIZE_LIMIT: Final = 1 << 63
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]").search
+_NAME = re.compile(r"[^\s+]+").fullmatch
+_SIGNATURE_LINE = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})").fullmatch
+_TREE_SIZE = re.compile(r"0|[1-9][0-9]{0,18}").fullmatch
+_VKEY = re.compile(r"([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})").fullmatch
+_KEY_ID_SIZE = 4
+
+
+class NoteError(ValueError):
+    """A note is not to be believed. ``rule`` says why."""
+
+    rule: str
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(f"signed note: {rule}")
+        self.rule = rule
+
+
+class MalformedNoteError(NoteError):
+    """Not a note, checkpoint or vkey in its one form; ``rule`` is that of section 2.7."""
+
+
+class UnsignedNoteError(NoteError):
+    """The trusted key's signature is absent, repeated or wrong."""
+
+    def __init__(self) -> None:
+        super().__init__("bad_signature")
+
+
+class WrongOriginError(NoteError):
+    """A genuine checkpoint, but of another log."""
+
+    def __init__(self) -> None:
+        super().__init__("wrong_origin")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The log ``origin`` had ``size`` entries, and this was the root over them."""
+
+    LINES: ClassVar[int] = 3
+
+    origin: str
+    size: int
+    root: bytes
+
+    def text(self) -> str:
+        """Return the three lines that are signed."""
+        return f"{self.origin}\n{self.size}\n{_to_base64(self.root)}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class NoteKey:
+    """A public key somebody trusts, with the name it signs under."""
+
+    name: str
+    key_id: bytes
+    key: VerifyKey
+
+
+def vkey(key: SigningKey) -> str:
+    """Return the public half of ``key`` as text that can be handed to a verifier."""
+    return f"{key.name}+{key.key_id.hex()}+{_to_base64(ED25519_ALGORITHM + key.public)}"
+
+
+def parse_vkey(text: str) -> NoteKey:
+    """Return the key that ``vkey`` wrote.
+
+    Raises:
+        MalformedNoteError: ``vkey``: not in its one form, not Ed25519, or the
+            id is not that of name and key.
+
+    """
+    match = _VKEY(text)
+    data = b"" if match is None else _from_base64(match[3], rule="vkey")
+    if match is None or len(data) != 1 + PUBLIC_LENGTH or data[:1] != ED25519_ALGORITHM:
+        raise MalformedNoteError("vkey")
+    key = VerifyKey(data[1:])
+    try:
+        expected = key_id(match[1], key.public)
+    except MalformedError:
+        raise MalformedNoteError("vkey") from None
+    if expected.hex() != match[2]:
+        raise MalformedNoteError("vkey")
+    return NoteKey(match[1], expected, key)
+
+
+def sign_note(text: str, key: SigningKey) -> str:
+    """Return ``text`` (ends in a newline) as a note signed by ``key``."""
+    signature = key.key_id + key.sign(text.encode())
+    return f"{text}\n— {key.name} {_to_base64(signature)}\n"
+
+
+def open_note(note: str, key: NoteKey) -> str:
+    """Return the text of ``note``, signed by ``key``. Signatures of other keys are ignored.
+
+    Raises:
+        MalformedNoteError: section 2.5 or 2.7.
+        UnsignedNoteError: no signature of ``key``, two, or a wrong one.
+
+    """
+    text, signatures = _split(note)
+    ours = [data for name, data in signatures if name == key.name and data[:_KEY_ID_SIZE] == key.key_id]
+    if len(ours) != 1:
+        raise UnsignedNoteError
+    try:
+        key.key.verify(ours[0][_KEY_ID_SIZE:], text.encode())
+    except VerificationError:
+        raise UnsignedNoteError from None
+    return text
+
+
+def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> str:
+    """Return ``checkpoint`` as a note signed by ``key``, whose name is the origin.
+
+    The caller answers for the checkpoint being consistent with every earlier one.
+
+    Raises:
+        WrongOriginError: ``key`` is that of another log.
+
+    """
+    if checkpoint.origin != key.name:
+        raise WrongOriginError
+    return sign_note(checkpoint.text(), key)
+
+
+def open_checkpoint(note: str, key: NoteKey) -> Checkpoint:
+    """Return the checkpoint of the log whose key is ``key``.
+
+    Raises:
+        MalformedNoteError: section 2.7.
+        UnsignedNoteError: not signed by ``key``.
+        WrongOriginError: signed, but with another origin than the key's name.
+
+    """
+    checkpoint = _parse(open_note(note, key))
+    if checkpoint.origin != key.name:
+        raise WrongOriginError
+    return checkpoint
+
+
+def checkpoint_unverified(note: str) -> Checkpoint:
+    """Return what ``note`` claims, whoever signed it: good for saying what is wrong, never for trust.
+
+    Raises:
+        MalformedNoteError: section 2.7.
+
+    """
+    text, _ = _split(note)
+    return _parse(text)
+
+
+def _split(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+    try:
+        size = len(note.encode())
+    except UnicodeEncodeError:
+        raise MalformedNoteError("utf8") from None
+    if size > NOTE_LIMIT:
+        raise MalformedNoteError("size")
+    if _CONTROL(note) is not None:
+        raise MalformedNoteError("control")
+    text, blank, lines = note.rpartition("\n\n")
+    if not blank or not lines.endswith("\n"):
+        raise MalformedNoteError("shape")
+    signatures = [_signature(line) for line in lines[:-1].split("\n")]
+    if len(signatures) > SIGNATURE_LIMIT:
+        raise MalformedNoteError("signature_line")
+    return text + "\n", signatures
+
+
+def _signature(line: str) -> tuple[str, bytes]:
+    match = _SIGNATURE_LINE(line)
+    if match is None:
+        raise MalformedNoteError("signature_line")
+    data = _from_base64(match[2], rule="signature_line")
+    if len(data) <= _KEY_ID_SIZE:
+        raise MalformedNoteError("signature_line")
+    return match[1], data
+
+
+def _parse(text: str) -> Checkpoint:
+    lines = text[:-1].split("\n")
+    if len(lines) != Checkpoint.LINES:
+        raise MalformedNoteError("shape")
+    origin, size, root = lines
+    if _NAME(origin) is None:
+        raise MalformedNoteError("origin")
+    if _TREE_SIZE(size) is None or int(size) >= SIZE_LIMIT:
+        raise MalformedNoteError("tree_size")
+    digest = _from_base64(root, rule="root")
+    if len(digest) != HASH_SIZE:
+        raise MalformedNoteError("root")
+    return Checkpoint(origin, int(size), digest)
+
+
+def _to_base64(data: bytes) -> str:
+    return b2a_base64(data, newline=False).decode("ascii")
+
+
+def _from_base64(text: str, *, rule: str) -> bytes:
+    try:
+        data = a2b_base64(text, strict_mode=True)
+    except (BinasciiError, ValueError):
+        raise MalformedNoteError(rule) from None
+    # strict_mode lets non-zero padding bits through: only the round trip shows them.
+    if _to_base64(data) != text:
+        raise MalformedNoteError(rule)
+    return data
