@@ -63,6 +63,8 @@ def significant(digits: str, *, international: bool) -> str:
 
 def printed(number: str) -> str:
     """Return a significant number as Koreans write it: 010-1234-5678, 0507-1234-5678, 1588-1234."""
+    if number.startswith("10"):  # nearly all of them: a mobile number, always of ten digits
+        return f"010-{number[2:6]}-{number[6:]}"
     zoned = _ZONED.fullmatch(number)
     if zoned is None:
         return f"{number[:4]}-{number[4:]}"
@@ -86,6 +88,8 @@ def masked(number: str) -> str:
 
 def number_warnings(number: str) -> tuple[str, ...]:
     """Return ``unlisted_prefix`` or ``historic_prefix`` where a number deserves a second look."""
+    if number.startswith("10"):
+        return ()
     if _ZONED.fullmatch(number) is None:
         return () if number[:4] in LISTED else ("unlisted_prefix",)
     return ("historic_prefix",) if _OLD_MOBILE.match(number) else ()

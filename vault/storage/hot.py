@@ -1,0 +1,140 @@
+"""What the hot path reads and writes, in the order of the columns, for both databases.
+
+The hot path runs on one driver connection that its lane holds: no ORM, no
+statement per item, no pool checkout, prepared statements. Rows are plain
+tuples; their order is written down here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeAlias
+
+from vault.storage.append import LogUnit
+
+TokenRow: TypeAlias = tuple[int, bytes, int, int, bytes | None, int]
+"""id, nonce, subject_id, field_id, envelope (None once revoked), created_at"""
+
+KeyRow: TypeAlias = tuple[int, int, int, bytes, int, bytes, bytes, str]
+"""subject_id, generation, epoch, wrapped, state, log_subject, subject nonce, kind"""
+
+MatchRow: TypeAlias = tuple[int, bytes, int, int, bytes]
+"""id, nonce, subject_id, field_id, digest of a live token"""
+
+MATCH_LIMIT: Final = 1_001
+"""Rows read for one digest: one more than a search may find."""
+
+ReferenceRow: TypeAlias = tuple[bytes, int]
+"""ref_digest, subject_id"""
+
+ReplayRow: TypeAlias = tuple[bytes, bytes, int, int, bytes]
+"""scope, body_mac, created_at, log_index, result"""
+
+SUBJECT_COLUMNS: Final = (
+    "id",
+    "nonce",
+    "kind",
+    "state",
+    "log_subject",
+    "ref_digest",
+    "ref_envelope",
+    "created_at",
+)
+DATA_KEY_COLUMNS: Final = ("subject_id", "generation", "epoch", "wrapped")
+TOKEN_COLUMNS: Final = (
+    "id",
+    "nonce",
+    "subject_id",
+    "field_id",
+    "created_at",
+    "digest_version",
+    "digest",
+    "envelope",
+)
+REPLAY_COLUMNS: Final = ("scope", "body_mac", "created_at", "log_index", "result")
+NOTE_COLUMNS: Final = ("id", "sealed")
+
+
+@dataclass(slots=True)
+class Writes:
+    """Rows of one unit, each a tuple in the order of the ``*_COLUMNS`` above."""
+
+    subjects: list[tuple[Any, ...]] = field(default_factory=list)
+    data_keys: list[tuple[Any, ...]] = field(default_factory=list)
+    tokens: list[tuple[Any, ...]] = field(default_factory=list)
+    replays: list[tuple[Any, ...]] = field(default_factory=list)
+    """Idempotency rows; ``log_index`` here is the position of the entry within the unit."""
+    notes: list[tuple[Any, ...]] = field(default_factory=list)
+    revoked: list[int] = field(default_factory=list)
+    """Tokens that lose envelope and digest; such a unit raises the revision."""
+
+    def mark(self) -> tuple[int, ...]:
+        """Return where each list ends, for :meth:`undo`."""
+        return tuple(map(len, self._lists()))
+
+    def undo(self, mark: tuple[int, ...]) -> None:
+        """Drop what was added since ``mark``."""
+        for rows, length in zip(self._lists(), mark, strict=True):
+            del rows[length:]
+
+    def place(self, offsets: Sequence[int]) -> None:
+        """Turn the position of an entry among the entries into that of its first part in the unit."""
+        self.replays = [(*row[:3], offsets[row[3]], row[4]) for row in self.replays]
+
+    @property
+    def only_notes(self) -> bool:
+        """Whether there is nothing to write but notes, or nothing at all."""
+        return not any(rows for rows in self._lists() if rows is not self.notes)
+
+    def _lists(self) -> tuple[list[Any], ...]:
+        return self.subjects, self.data_keys, self.tokens, self.replays, self.notes, self.revoked
+
+
+class HotConnection(Protocol):
+    """One held connection. Not thread-safe: it belongs to its lane's thread.
+
+    Every method raises RolledBackError when the database refused and the
+    rollback is certain, OutcomeUnknownError when a commit was sent and its
+    answer lost, UnavailableError when nothing can be done now. A lost
+    connection is opened again by the next call.
+    """
+
+    def read_tokens(self, ids: Sequence[int]) -> list[TokenRow]:
+        """Read the tokens of these ids, in any order, each at most once."""
+        ...
+
+    def read_subject_tokens(self, subject_ids: Sequence[int]) -> list[TokenRow]:
+        """Read the live tokens of these subjects."""
+        ...
+
+    def read_keys(self, subject_ids: Sequence[int]) -> list[KeyRow]:
+        """Read every data key of these subjects, with the state it is bound to."""
+        ...
+
+    def read_matches(self, digests: Sequence[bytes]) -> list[MatchRow]:
+        """Read the live tokens of each digest, at most ``MATCH_LIMIT`` each, by id."""
+        ...
+
+    def read_references(self, digests: Sequence[bytes]) -> list[ReferenceRow]:
+        """Read which of these external references are known."""
+        ...
+
+    def read_replays(self, scopes: Sequence[bytes]) -> list[ReplayRow]:
+        """Read what earlier requests under these idempotency scopes did."""
+        ...
+
+    def take_ids(self, partition: int, count: int) -> int:
+        """Reserve ``count`` consecutive sequence numbers in a commit of their own; return the first."""
+        ...
+
+    def commit(self, unit: LogUnit, writes: Writes, revision: int) -> int:
+        """Write everything of one unit in one commit; return the log index of its first entry.
+
+        Raises StaleRevisionError when ``revision`` is not the current one.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...

@@ -1,0 +1,134 @@
+"""Rows of keys and field ids, and the re-wrap of data keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import and_, bindparam, func, insert, select, tuple_, update
+
+from keys.keyring import KeyKind, KeyRecord
+from keys.states import KeyState
+from vault.storage import tables
+from vault.storage.database import Connection
+
+DataKeyRow = tuple[int, int, int, bytes, int]
+"""subject_id, generation, epoch, wrapped, state of the subject"""
+
+
+def read_keys(connection: Connection) -> list[KeyRecord]:
+    """Read every named key, in order of kind, scope and version."""
+    rows = connection.execute(
+        select(tables.key).order_by(tables.key.c.kind, tables.key.c.scope, tables.key.c.version)
+    )
+    return [
+        KeyRecord(KeyKind(row.kind), row.scope, row.version, KeyState(row.state), bytes(row.wrapped))
+        for row in rows
+    ]
+
+
+def read_key_dates(connection: Connection) -> dict[str, tuple[int, int]]:
+    """Read when each key was made and last changed state, by its name, in microseconds."""
+    rows = connection.execute(select(tables.key))
+    return {f"{row.kind}/{row.scope}/{row.version}": (row.created_at, row.changed_at) for row in rows}
+
+
+def insert_keys(connection: Connection, records: Sequence[KeyRecord], *, now_us: int) -> None:
+    """Insert new keys as they are."""
+    connection.execute(
+        insert(tables.key),
+        [
+            {
+                "kind": record.kind.value,
+                "scope": record.scope,
+                "version": record.version,
+                "state": record.state.value,
+                "wrapped": record.wrapped,
+                "created_at": now_us,
+                "changed_at": now_us,
+            }
+            for record in records
+        ],
+    )
+
+
+def set_key_state(connection: Connection, record: KeyRecord, state: KeyState, *, now_us: int) -> None:
+    """Move one key to ``state``; whether it may is the caller's to check."""
+    connection.execute(
+        update(tables.key)
+        .where(
+            tables.key.c.kind == record.kind.value,
+            tables.key.c.scope == record.scope,
+            tables.key.c.version == record.version,
+        )
+        .values(state=state.value, changed_at=now_us)
+    )
+
+
+def read_field_ids(connection: Connection) -> dict[str, int]:
+    """Read the short id of every field name ever declared."""
+    return {row.name: row.id for row in connection.execute(select(tables.field))}
+
+
+def add_field_ids(connection: Connection, names: Sequence[str]) -> None:
+    """Give the names that have no id yet the next ones; an id is never reused."""
+    known = read_field_ids(connection)
+    start = max(known.values(), default=0) + 1
+    fresh = [name for name in names if name not in known]
+    if fresh:
+        connection.execute(
+            insert(tables.field), [{"id": start + at, "name": name} for at, name in enumerate(fresh)]
+        )
+
+
+def count_data_keys(connection: Connection) -> dict[int, int]:
+    """Count the data keys wrapped under each epoch."""
+    rows = connection.execute(
+        select(tables.data_key.c.epoch, func.count().label("data_keys")).group_by(tables.data_key.c.epoch)
+    )
+    return {row.epoch: row.data_keys for row in rows}
+
+
+def read_data_keys_outside(
+    connection: Connection, epoch: int, *, after: tuple[int, int], limit: int
+) -> list[DataKeyRow]:
+    """Read up to ``limit`` data keys not wrapped under ``epoch``, in order of subject and generation.
+
+    ``after`` is the subject id and generation of the last one seen, so that a
+    key that cannot be re-wrapped does not hold up the others.
+    """
+    column = tables.data_key.c
+    rows = connection.execute(
+        select(column.subject_id, column.generation, column.epoch, column.wrapped, tables.subject.c.state)
+        .join(tables.subject, tables.subject.c.id == column.subject_id)
+        .where(column.epoch != epoch, tuple_(column.subject_id, column.generation) > after)
+        .order_by(column.subject_id, column.generation)
+        .limit(limit)
+    )
+    return [(row.subject_id, row.generation, row.epoch, bytes(row.wrapped), row.state) for row in rows]
+
+
+def replace_data_keys(connection: Connection, changes: Sequence[tuple[int, int, bytes, int, bytes]]) -> None:
+    """Write re-wrapped keys: (subject_id, generation, old wrapped, new epoch, new wrapped).
+
+    A row that another job has changed meanwhile is left as it is.
+    """
+    if not changes:
+        return
+    statement = (
+        update(tables.data_key)
+        .where(
+            and_(
+                tables.data_key.c.subject_id == bindparam("b_subject"),
+                tables.data_key.c.generation == bindparam("b_generation"),
+                tables.data_key.c.wrapped == bindparam("b_old"),
+            )
+        )
+        .values(epoch=bindparam("b_epoch"), wrapped=bindparam("b_new"))
+    )
+    connection.execute(
+        statement,
+        [
+            {"b_subject": subject, "b_generation": generation, "b_old": old, "b_epoch": epoch, "b_new": new}
+            for subject, generation, old, epoch, new in changes
+        ],
+    )

@@ -1,0 +1,1 @@
+"""Schema migrations, run by Alembic; every one goes up and down with its data."""
