@@ -3,20 +3,23 @@
 Whichever node holds the tree's row does it, within a second. Only what
 verifies is signed: every leaf hash against the entry's bytes, every unit
 against its MAC, every writer's counter without a hole, every index without a
-gap, and never less than the checkpoint kept outside the database.
+gap up to the counter row, the tree so far against its own MAC and the
+checkpoint signed over it, and never less than the checkpoint kept outside the
+database.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 import msgspec
 
 from keys.errors import KeysError
 from keys.keyring import Keyring
-from vault.audit.merkle import Frontier, leaf_hash
+from vault.audit.merkle import Frontier, MalformedFrontierError, leaf_hash
 from vault.audit.note import (
     Checkpoint,
     NoteError,
@@ -34,6 +37,9 @@ from vault.storage.database import Connection, Database
 UNITS: Final = 2_000
 ENTRIES: Final = 10_000
 """Taken at most in one go, give or take a unit: a backlog is worked off in several transactions."""
+
+MAC_LENGTH: Final = 32
+TREE: Final = "log_tree"
 
 _decode_writers = msgspec.msgpack.Decoder(dict[bytes, int]).decode
 
@@ -67,56 +73,101 @@ class Integrator:
         self._outside = outside
 
     def integrate(self, keyring: Keyring, now_us: int) -> Progress | None:
-        """Integrate what has been appended; None when another node is at it.
+        """Integrate what has been appended; None when another node was faster.
 
+        Everything is read and verified in a snapshot; the lock is held only to
+        write the result, and only if the tree is still where it was.
         Raises TamperDetectedError when something does not verify: nothing is
         signed then, and nothing will be until an operator has looked at it.
         """
-        with self._database.writing() as connection:
-            tree = log.lock_tree(connection)
-            if tree is None:
-                return None
-            frontier = Frontier.from_bytes(tree.frontier)
-            before = frontier.size
-            writers = _decode_writers(tree.writers)
-            units = log.read_units(connection, before, limit=UNITS)
-            while len(units) > 1 and units[-1].first - before > ENTRIES:
-                units.pop()
-            stop = units[-1].first + units[-1].size if units else before
-            entries = {entry.index: entry for entry in log.read_entries(connection, before, stop)}
-            for unit in units:
-                _take(unit, entries, frontier, writers, keyring)
-            behind = bool(units) and log.read_units(connection, stop, limit=1) != []
-            note = self._sign(connection, frontier, before, keyring, now_us)
-            if frontier.size > before:
-                log.update_tree(connection, log.TreeRow(frontier.to_bytes(), msgspec.msgpack.encode(writers)))
-        if note is not None:
-            self._outside.advance(note, log_key(keyring))
-        return Progress(frontier.size, note, behind=behind)
-
-    def _sign(
-        self, connection: Connection, frontier: Frontier, before: int, keyring: Keyring, now_us: int
-    ) -> str | None:
         key = log_key(keyring)
         kept = self._outside.read(key)
-        if kept is not None:
-            _require_continuation(connection, frontier, kept, key)
-        if frontier.size == before:
-            return log.read_last_checkpoint(connection)
-        signer = keyring.signer
-        note = sign_checkpoint(Checkpoint(signer.name, frontier.size, frontier.root()), signer)
-        log.insert_checkpoint(connection, size=frontier.size, note=note, now_us=now_us)
-        return note
+        with self._database.reading() as connection:
+            before = log.read_tree(connection)
+            frontier, writers = _open_tree(before, keyring)
+            start = frontier.size
+            note = log.read_last_checkpoint(connection)
+            _require_tip(note, frontier, key)
+            behind = _extend(connection, frontier, writers, keyring)
+            if not behind and frontier.size != self._database.counter(connection).next_index:
+                raise TamperDetectedError("an index is missing from the log", reference=str(frontier.size))
+            if kept is not None:
+                _require_continuation(connection, frontier.size, kept, key)
+        if frontier.size > start:
+            signer = keyring.signer
+            note = sign_checkpoint(Checkpoint(signer.name, frontier.size, frontier.root()), signer)
+            after = _closed_tree(frontier, writers, keyring)
+            if not self._store(before, after, size=frontier.size, note=note, now_us=now_us):
+                return None
+        if note is not None:
+            self._outside.advance(note, key)
+        return Progress(frontier.size, note, behind)
+
+    def _store(self, before: log.TreeRow, after: log.TreeRow, *, size: int, note: str, now_us: int) -> bool:
+        """Write the tree and its checkpoint; say whether the tree was still where it was."""
+        with self._database.writing() as connection:
+            if log.lock_tree(connection) != before:
+                return False
+            log.update_tree(connection, after)
+            log.insert_checkpoint(connection, size=size, note=note, now_us=now_us)
+        return True
 
 
-def _require_continuation(connection: Connection, frontier: Frontier, kept: Checkpoint, key: NoteKey) -> None:
+def _open_tree(tree: log.TreeRow, keyring: Keyring) -> tuple[Frontier, dict[bytes, int]]:
+    """Return frontier and writers' counters of the tree row. Raises TamperDetectedError if not ours."""
+    try:
+        frontier = Frontier.from_bytes(tree.frontier)
+        if frontier.size == 0:
+            return frontier, {}
+        code, writers = tree.writers[:MAC_LENGTH], tree.writers[MAC_LENGTH:]
+        row = sha256(tree.frontier + writers).digest()
+        keyring.authority.verify(TREE, "1", version=frontier.size, row=row, code=code)
+        return frontier, _decode_writers(writers)
+    except (MalformedFrontierError, KeysError):
+        raise TamperDetectedError("the tree of the log was changed") from None
+
+
+def _closed_tree(frontier: Frontier, writers: dict[bytes, int], keyring: Keyring) -> log.TreeRow:
+    """Return the tree row: the writers' counters stand behind a MAC over both columns (log-entry.md 9.5)."""
+    edge, counters = frontier.to_bytes(), msgspec.msgpack.encode(writers)
+    row = sha256(edge + counters).digest()
+    code = keyring.authority.mac(TREE, "1", version=frontier.size, row=row)
+    return log.TreeRow(edge, code + counters)
+
+
+def _extend(connection: Connection, frontier: Frontier, writers: dict[bytes, int], keyring: Keyring) -> bool:
+    """Verify the units after ``frontier`` and extend it; say whether more waits."""
+    start = frontier.size
+    units = log.read_units(connection, start, limit=UNITS)
+    while len(units) > 1 and units[-1].first - start > ENTRIES:
+        units.pop()
+    stop = units[-1].first + units[-1].size if units else start
+    entries = {entry.index: entry for entry in log.read_entries(connection, start, stop)}
+    for unit in units:
+        _take(unit, entries, frontier, writers, keyring)
+    return bool(units) and log.read_units(connection, stop, limit=1) != []
+
+
+def _require_tip(note: str | None, frontier: Frontier, key: NoteKey) -> None:
+    """Raise TamperDetectedError unless the newest checkpoint is the one signed over this very tree."""
+    if note is None and frontier.size == 0:
+        return
+    try:
+        tip = open_checkpoint(note or "", key)
+    except NoteError:
+        raise TamperDetectedError("the newest checkpoint does not verify") from None
+    if (tip.size, tip.root) != (frontier.size, frontier.root()):
+        raise TamperDetectedError("the newest checkpoint is not that of the tree")
+
+
+def _require_continuation(connection: Connection, size: int, kept: Checkpoint, key: NoteKey) -> None:
     """Raise TamperDetectedError unless the database's log contains the one seen before.
 
     The checkpoint stored at that size was signed over this tree when it was
     integrated, so it need not be computed again.
     """
     stored = log.read_checkpoint_at(connection, kept.size)
-    if kept.size > frontier.size or stored is None:
+    if kept.size > size or stored is None:
         raise TamperDetectedError("the database holds less of the log than has been seen before")
     try:
         if open_checkpoint(stored, key).root == kept.root:

@@ -16,7 +16,7 @@ from keys.keyring import Keyring
 from vault.audit.entry import Entry
 from vault.audit.receipt import Receipt
 from vault.audit.writer import Draft, Writer
-from vault.domain.errors import LogUnavailableError, OutcomeUnknownError
+from vault.domain.errors import LogUnavailableError
 from vault.storage.append import append_unit, insert_notes
 from vault.storage.database import Connection, Database
 
@@ -24,11 +24,27 @@ from vault.storage.database import Connection, Database
 class Unit:
     """One write transaction: change through ``connection``, then :meth:`append` once, last."""
 
-    def __init__(self, connection: Connection, writer: Writer, keyring: Keyring) -> None:
+    def __init__(
+        self, connection: Connection, writer: Writer, keyring: Keyring, acknowledged: threading.Event
+    ) -> None:
         self.connection = connection
         self._writer = writer
         self._keyring = keyring
-        self.appended = False
+        self._acknowledged = acknowledged
+        self._draft: Draft | None = None
+        self._first = 0
+
+    @property
+    def appended(self) -> bool:
+        """Whether the unit has its entries."""
+        return self._draft is not None
+
+    @property
+    def receipts(self) -> tuple[Receipt, ...]:
+        """A receipt per entry. Raises LogUnavailableError until the block around the unit was left well."""
+        if self._draft is None or not self._acknowledged.is_set():
+            raise LogUnavailableError("there is no receipt before the commit")
+        return self._draft.receipts(self._first)
 
     def append(
         self,
@@ -37,20 +53,18 @@ class Unit:
         revision: int | None,
         revise: bool,
         notes: Sequence[tuple[bytes, bytes]] = (),
-    ) -> tuple[Receipt, ...]:
+    ) -> None:
         """Append ``entries``; ``notes`` are sealed reasons as (SHA-256, ciphertext).
 
-        The receipts count only once the block around the unit is left without
-        an error. Raises StaleRevisionError when ``revision`` is given and not
-        current, SealedError, MalformedEntryError.
+        Raises StaleRevisionError when ``revision`` is given and not current,
+        SealedError, MalformedEntryError.
         """
         if self.appended:
             raise LogUnavailableError("a unit is appended once")
-        draft: Draft = self._writer.draft(entries, self._keyring)
+        draft = self._writer.draft(entries, self._keyring)
         insert_notes(self.connection, notes)
-        first = append_unit(self.connection, draft.unit, revision=revision, revise=revise)
-        self.appended = True
-        return draft.receipts(first)
+        self._first = append_unit(self.connection, draft.unit, revision=revision, revise=revise)
+        self._draft = draft
 
 
 class Journal:
@@ -70,13 +84,18 @@ class Journal:
         OutcomeUnknownError when the commit's answer was lost.
         """
         with self._lock:
+            unit: Unit | None = None
+            acknowledged = threading.Event()
             try:
                 with self._database.writing() as connection:
-                    unit = Unit(connection, self._writer, self._keyring())
+                    unit = Unit(connection, self._writer, self._keyring(), acknowledged)
                     yield unit
                     if not unit.appended:
                         raise LogUnavailableError("a change without a log entry does not commit")
-            except OutcomeUnknownError:
-                self._writer.restart()
+            except BaseException:
+                if unit is not None and unit.appended:
+                    # Whatever stopped it, the commit may have been sent: the number is not used twice.
+                    self._writer.restart()
                 raise
             self._writer.durable()
+            acknowledged.set()

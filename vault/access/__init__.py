@@ -1,0 +1,1 @@
+"""Who may do what: staff, services, grants, and the decision made of them."""

@@ -1,0 +1,223 @@
+"""Make a change to what decisions rest on: decide, change, log, in one transaction.
+
+Every change goes through here, so each has the same frame: the standing in
+force is read, the act is decided by it, the rows are changed, the entry is
+appended, and all of it commits only if nothing it was decided by has changed
+meanwhile. Otherwise it is decided again. A refusal is logged in a transaction
+of its own and then raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Generic, TypeVar
+
+from keys.keyring import Keyring
+from vault.access.alarms import Alarms
+from vault.access.authority import Authority
+from vault.access.decision import Question, decide
+from vault.access.entries import Request, entry, refused, rule_of
+from vault.access.sealing import Alarm, seal, usable_keys, verify
+from vault.access.standing import Standing, Standings
+from vault.access.strangers import Strangers
+from vault.audit.entry import NO_DECISION, Decision
+from vault.audit.journal import Journal
+from vault.audit.receipt import Receipt
+from vault.domain.actions import Action
+from vault.domain.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    TamperDetectedError,
+    VaultError,
+)
+from vault.storage import rows
+from vault.storage.database import Connection, Database
+from vault.storage.errors import RolledBackError, StaleRevisionError
+
+T = TypeVar("T")
+R = TypeVar("R", bound=rows.SealedRow)
+
+ATTEMPTS: Final = 8
+"""A change that was overtaken so often in a row meets somebody who changes things in a loop."""
+
+REFUSALS: Final = (
+    AccessDeniedError,
+    AuthenticationError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+)
+"""What is a refusal and belongs in the log. The rest is a failure of the vault's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[T]):
+    """What an act has done and what the log says about it."""
+
+    value: T
+    target: dict[str, str]
+    revises: bool
+    """Whether what was loaded before must be loaded again: true of every change to a row of the authority."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made(Generic[T]):
+    """A change that is durable."""
+
+    value: T
+    receipt: Receipt
+
+
+class Attempt:
+    """One try at an act: the rows it changes, what it decides by, who asked."""
+
+    __slots__ = ("alarms", "authority", "connection", "keyring", "request")
+
+    def __init__(
+        self, connection: Connection, standing: Standing, request: Request, alarms: list[Alarm]
+    ) -> None:
+        self.connection = connection
+        self.authority: Authority = standing.authority
+        self.keyring: Keyring = standing.keyring
+        self.request = request
+        self.alarms = alarms
+        """Where rows that do not verify are put, for the log."""
+
+    @property
+    def now_us(self) -> int:
+        """Time of the request."""
+        return self.request.now_us
+
+    def genuine(self, row: R) -> R:
+        """Return ``row``, which was read in this attempt. Raises TamperDetectedError, and alarms."""
+        try:
+            return verify(self.keyring.authority, row)
+        except TamperDetectedError:
+            self.alarms.append(Alarm(row.table.name, row.row_id))
+            raise
+
+    def put(self, row: R) -> R:
+        """Seal and insert ``row``."""
+        sealed = seal(self.keyring.authority, row)
+        rows.insert(self.connection, sealed)
+        return sealed
+
+    def change(self, before: R, **columns: Any) -> R:
+        """Seal and store ``before`` with other ``columns`` as its next version. Raises ConflictError."""
+        after = self._next(before, columns)
+        rows.replace(self.connection, before, after)
+        return after
+
+    def add_version(self, before: R, **columns: Any) -> R:
+        """Seal and insert the next version of an insert-only row beside ``before``."""
+        after = self._next(before, columns)
+        rows.insert(self.connection, after)
+        return after
+
+    def _next(self, before: R, columns: dict[str, Any]) -> R:
+        # The bound of R is a base without fields of its own; every row is a frozen dataclass.
+        after: R = replace(before, version=before.version + 1, **columns)  # type: ignore[type-var]
+        return seal(self.keyring.authority, after)
+
+
+class Changes:
+    """The one way to change what decisions rest on. Thread-safe."""
+
+    def __init__(self, database: Database, journal: Journal, standings: Standings) -> None:
+        self.database: Final = database
+        self.journal: Final = journal
+        self.standings: Final = standings
+        self.alarms: Final = Alarms(journal)
+        self.strangers: Final = Strangers(journal)
+
+    def standing(self, now_us: int) -> Standing:
+        """Return the standing in force, with its alarms in the log. Raises UnavailableError."""
+        standing = self.standings.refresh()
+        if standing.authority.alarms:
+            self.alarms.report(standing.authority.alarms, now_us=now_us)
+        return standing
+
+    def make(
+        self,
+        request: Request,
+        action: Action,
+        act: Callable[[Attempt], Change[T]],
+        *,
+        target: dict[str, str] | None = None,
+    ) -> Made[T]:
+        """Decide whether the actor's role permits ``action``, do ``act`` and log it.
+
+        ``target`` is what a refusal names; a success names the change's own.
+        Raises AccessDeniedError, and whatever ``act`` raises; refusals are in
+        the log before they are raised. ConflictError when others were faster
+        again and again.
+        """
+        try:
+            return self._repeat(request, action, act, by_role=True)
+        except REFUSALS as error:
+            self.refuse(request, action, error, target=target)
+            raise
+
+    def make_unasked(self, request: Request, action: Action, act: Callable[[Attempt], Change[T]]) -> Made[T]:
+        """Do ``act`` and log it where no role decides: whoever asks proves it by what they bring.
+
+        Logs no refusal: the caller knows whether somebody known was refused.
+        """
+        return self._repeat(request, action, act, by_role=False)
+
+    def refuse(
+        self,
+        request: Request,
+        action: Action,
+        error: VaultError,
+        *,
+        target: dict[str, str] | None = None,
+        rule: str = "",
+    ) -> None:
+        """Log a refusal durably, by ``rule`` or the one the error names; the caller raises it then."""
+        decision = Decision(rule=rule or rule_of(error), revision=self.standings.current.revision)
+        with self.journal.unit() as unit:
+            said = refused(request, action, error, target=target, decision=decision)
+            unit.append([said], revision=None, revise=False)
+
+    def _repeat(
+        self, request: Request, action: Action, act: Callable[[Attempt], Change[T]], *, by_role: bool
+    ) -> Made[T]:
+        for _ in range(ATTEMPTS):
+            standing = self.standing(request.now_us)
+            decision = self._decide(standing, request, action) if by_role else NO_DECISION
+            try:
+                return self._once(standing, request, action, act, decision=decision)
+            except (StaleRevisionError, RolledBackError):
+                continue
+        raise ConflictError("this was changed by others at the same time; ask again")
+
+    def _once(
+        self,
+        standing: Standing,
+        request: Request,
+        action: Action,
+        act: Callable[[Attempt], Change[T]],
+        *,
+        decision: Decision,
+    ) -> Made[T]:
+        found: list[Alarm] = []
+        try:
+            with usable_keys(), self.journal.unit() as unit:
+                change = act(Attempt(unit.connection, standing, request, found))
+                said = entry(request, action, target=change.target, decision=decision)
+                unit.append([said], revision=standing.revision, revise=change.revises)
+        except TamperDetectedError:
+            # The transaction is gone and every change with it; what it found is not.
+            self.alarms.report(found, now_us=request.now_us)
+            raise
+        return Made(change.value, unit.receipts[0])
+
+    def _decide(self, standing: Standing, request: Request, action: Action) -> Decision:
+        question = Question(actor=request.actor, action=action, address=request.origin.address)
+        permit = decide(standing.authority, question, request.now_us)
+        return Decision(rule=permit.rule, revision=permit.revision)

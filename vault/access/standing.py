@@ -1,0 +1,95 @@
+"""What holds at one revision: keys, policy and everything a decision depends on.
+
+A :class:`Standing` never changes. Whatever is decided with it is written only
+if the revision is still the same at the append, so nothing has to be asked of
+the database before a decision, and a revocation on any node wins.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keys.context import ValueContext
+from keys.keyring import Keyring
+from keys.wrappers import KeyWrapper
+from vault.access.authority import Authority
+from vault.domain.errors import SealedError
+from vault.fields.base import Field
+from vault.storage.database import Database
+from vault.storage.keys import read_field_ids, read_keys
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSlot:
+    """A declared field with what the hot path precomputes for it."""
+
+    id: int
+    name: str
+    field: Field
+    context_part: bytes
+    """Its part of an envelope's context (envelope.md 4.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One revision's keys, authority and fields."""
+
+    revision: int
+    keyring: Keyring
+    authority: Authority
+    value_context: ValueContext
+    by_name: Mapping[str, FieldSlot]
+    by_id: Mapping[int, FieldSlot]
+
+
+class Standings:
+    """Holds the standing in force and reads the next one. Thread-safe."""
+
+    def __init__(self, database: Database, wrapper: KeyWrapper) -> None:
+        self._database = database
+        self._wrapper = wrapper
+        self._lock = threading.Lock()
+        self._current = self._read()
+
+    @property
+    def current(self) -> Standing:
+        """The standing read last. It may be stale; the append finds that out."""
+        return self._current
+
+    def refresh(self) -> Standing:
+        """Read the standing in force now; keep the one held when the revision has not moved.
+
+        Raises SealedError, TamperDetectedError, UnavailableError.
+        """
+        with self._lock:
+            with self._database.reading() as connection:
+                revision = self._database.counter(connection).revision
+            if revision != self._current.revision:
+                self._current = self._read()
+            return self._current
+
+    def _read(self) -> Standing:
+        # One snapshot of the database for all of it; the revision is read in it, too.
+        with self._database.reading() as connection:
+            counter = self._database.counter(connection)
+            if counter.sealed:
+                raise SealedError("the vault is sealed")
+            records = read_keys(connection)
+            field_ids = read_field_ids(connection)
+            keyring = Keyring.unlock(counter.vault_id, records, self._wrapper)
+            authority = Authority.load(connection, keyring, revision=counter.revision)
+        context = ValueContext(counter.vault_id)
+        slots = [
+            FieldSlot(field_ids[name], name, field, context.field_part(name))
+            for name, field in authority.policy.fields.items()
+        ]
+        return Standing(
+            revision=counter.revision,
+            keyring=keyring,
+            authority=authority,
+            value_context=context,
+            by_name={slot.name: slot for slot in slots},
+            by_id={slot.id: slot for slot in slots},
+        )
