@@ -1,0 +1,215 @@
+"""The only wiring: from a folder on a host to an open vault."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from keys.keyring import KeyKind, KeyRecord, Keyring, generate_key
+from keys.passwords import Passwords
+from keys.states import KeyState
+from keys.wrappers.keyfile import KeyFileWrapper
+from vault.access.bootstrap import Initial
+from vault.access.bootstrap import initialise as first_people
+from vault.access.entries import Request, entry, own_origin
+from vault.access.staff import Person
+from vault.audit.integrator import empty_tree
+from vault.audit.journal import Journal, Unit
+from vault.audit.outside import OutsideCheckpoint
+from vault.domain.actions import Action
+from vault.domain.errors import ConflictError
+from vault.domain.model import Actor, ActorKind
+from vault.policy.policy import Policy
+from vault.service.vault import Vault, system_clock
+from vault.settings import FILE, TEMPLATE, Settings
+from vault.storage import keys as key_rows
+from vault.storage.database import Database
+from vault.storage.log import insert_tree
+from vault.storage.maintenance import has_counter, insert_counter
+from vault.storage.migrate import require_current, upgrade
+from vault.tokens.drafts import REFERENCE_SCOPE
+
+__all__ = ["Initialised", "Person", "Policy", "Settings", "initialise", "migrate", "open_vault"]
+
+ROOT_KEY: Final = "keys/root.key"
+SQLITE: Final = "data/vault.db"
+DATABASE_URL: Final = "data/database-url"
+
+VAULT_ID: Final = 16
+LOG_NAME: Final = "piivault/"
+"""Before the vault id, in the name of the log (C2SP origin)."""
+
+HOST: Final = Actor(kind=ActorKind.OPERATOR, id="host", name="host")
+"""Whoever runs init on the host: nobody has an account yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Initialised:
+    """A new vault, and what its first two people enrol with."""
+
+    settings: Settings
+    people: Initial
+
+
+def initialise(
+    home: Path,
+    *,
+    policy: Policy,
+    administrator: Person,
+    officer: Person,
+    database_url: str = "",
+    now: datetime | None = None,
+) -> Initialised:
+    """Make a vault in ``home``: folders, root key, database, keys, policy, two people.
+
+    SQLite inside ``home`` unless ``database_url`` is given. Raises ConflictError
+    when there is one already, InvalidInputError for people or policy. What was
+    begun is taken away again when it fails.
+    """
+    home = home.absolute()
+    for name in (FILE, ROOT_KEY, SQLITE, DATABASE_URL):
+        # The key or the data of a vault whose settings file is lost are a vault all the same.
+        if (home / name).exists():
+            raise ConflictError(f"there is a vault in this folder already: {name}")
+    existed = home.exists()
+    try:
+        settings = _make_home(home, database_url)
+        wrapper = KeyFileWrapper.create(settings.root_key)
+        database = Database.open(settings.database_url)
+        try:
+            upgrade(database)
+            people = _fill(database, wrapper, policy, (administrator, officer), now or system_clock())
+        finally:
+            database.close()
+    except BaseException:
+        # Nothing here is older than this call, but the folder may be.
+        _take_away(home, existed=existed)
+        raise
+    return Initialised(settings, people)
+
+
+def open_vault(
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = system_clock,
+    passwords: Passwords | None = None,
+) -> Vault:
+    """Open the vault of ``settings``; the caller starts its upkeep and closes it.
+
+    Raises SchemaError when the database is not at this release's schema,
+    WrapperUnavailableError when the root key cannot be used, SealedError.
+    """
+    wrapper = KeyFileWrapper(settings.root_key)
+    database = Database.open(settings.database_url)
+    try:
+        require_current(database)
+        return Vault(
+            database, wrapper, OutsideCheckpoint(settings.checkpoint), clock=clock, passwords=passwords
+        )
+    except BaseException:
+        database.close()
+        raise
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the database of ``settings`` to this release's schema."""
+    database = Database.open(settings.database_url)
+    try:
+        upgrade(database)
+    finally:
+        database.close()
+
+
+def _make_home(home: Path, database_url: str) -> Settings:
+    for folder in (home, home / "data", home / "keys", home / "log"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if database_url:
+        # It may hold a password, so it gets a file of its own.
+        _write(home / DATABASE_URL, database_url + "\n")
+        line = f'url_file = "{DATABASE_URL}"'
+    else:
+        # SQLite gives its write-ahead log the mode of the database.
+        _write(home / SQLITE, "")
+        line = f"# SQLite in {SQLITE}"
+    _write(home / FILE, TEMPLATE.format(database=line))
+    return Settings.load(home)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a new file that only its owner may read."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _take_away(home: Path, *, existed: bool) -> None:
+    if not existed:
+        shutil.rmtree(home, ignore_errors=True)
+        return
+    for name in (FILE, ROOT_KEY, DATABASE_URL, SQLITE, f"{SQLITE}-wal", f"{SQLITE}-shm"):
+        (home / name).unlink(missing_ok=True)
+
+
+def _fill(
+    database: Database,
+    wrapper: KeyFileWrapper,
+    policy: Policy,
+    people: tuple[Person, Person],
+    now: datetime,
+) -> Initial:
+    """Write everything a vault begins with in one transaction, its first log entry last."""
+    vault_id = os.urandom(VAULT_ID)
+    now_us = int(now.timestamp() * 1_000_000)
+    records = [replace(record, state=KeyState.ACTIVE) for record in _new_keys(vault_id, policy, wrapper)]
+    keyring = Keyring.unlock(vault_id, records, wrapper)
+    with database.reading() as connection:
+        if has_counter(connection):
+            raise ConflictError("there is a vault in this database already")
+    with Journal(database, lambda: keyring).unit() as unit:
+        insert_counter(unit.connection, vault_id)
+        key_rows.insert_keys(unit.connection, records, now_us=now_us)
+        key_rows.add_field_ids(unit.connection, list(policy.fields))
+        insert_tree(unit.connection, empty_tree())
+        administrator, officer = people
+        initial = first_people(
+            unit.connection,
+            keyring,
+            policy=policy,
+            administrator=administrator,
+            officer=officer,
+            now_us=now_us,
+        )
+        _log(unit, initial, policy, now_us)
+    return initial
+
+
+def _log(unit: Unit, initial: Initial, policy: Policy, now_us: int) -> None:
+    request = Request(actor=HOST, origin=own_origin(), now_us=now_us)
+    target = {
+        "administrator": initial.administrator.staff_id,
+        "officer": initial.officer.staff_id,
+        "policy": policy.digest,
+    }
+    unit.append([entry(request, Action.VAULT_INIT, target=target)], revision=None, revise=False)
+
+
+def _new_keys(vault_id: bytes, policy: Policy, wrapper: KeyFileWrapper) -> list[KeyRecord]:
+    kinds = dict.fromkeys(field.kind for field in policy.fields.values())
+    scopes = [name for name, field in policy.fields.items() if field.type.searchable]
+    scopes += [REFERENCE_SCOPE + kind for kind in kinds]
+    wanted = [
+        (KeyKind.WRAPPING, ""),
+        (KeyKind.TOKEN, ""),
+        (KeyKind.AUTHORITY, ""),
+        (KeyKind.LOG_MAC, ""),
+        (KeyKind.SESSION, ""),
+        (KeyKind.STAFF_DATA, ""),
+        (KeyKind.LOG_SIGNING, LOG_NAME + vault_id.hex()),
+        *((KeyKind.LOOKUP, scope) for scope in scopes),
+    ]
+    return [generate_key(kind, scope, 1, vault_id=vault_id, wrapper=wrapper) for kind, scope in wanted]

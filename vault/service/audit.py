@@ -1,0 +1,158 @@
+"""The log for reviewers: list, show, export. Reading the log is itself logged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from keys.errors import KeysError
+from vault.access.changes import Attempt, Change, Changes
+from vault.access.entries import Request
+from vault.audit.folder import Written, write_export
+from vault.audit.integrator import log_key
+from vault.audit.note import checkpoint_unverified, vkey
+from vault.domain.actions import Action
+from vault.domain.errors import InvalidInputError, NotFoundError
+from vault.storage import log
+from vault.storage.database import Connection
+
+PAGE: Final = 100
+EXPORT_PAGE: Final = 1_000
+SCANNED: Final = 20_000
+"""Entries looked through for one page; the cursor says where the next page goes on."""
+
+NOTE_LABEL: Final = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a page of the log is narrowed to. Empty means everything."""
+
+    actor: str = ""
+    action: str = ""
+    outcome: str = ""
+    request: str = ""
+    purpose: str = ""
+
+    def match(self, body: dict[str, Any]) -> bool:
+        """Say whether an entry belongs to the page."""
+        return (
+            self.actor in {"", body["actor"]["id"], body["actor"]["name"]}
+            and self.action in {"", body["action"]}
+            and self.outcome in {"", body["outcome"]}
+            and self.request in {"", body["request"]}
+            and self.purpose in {"", body["purpose"]}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Entries, the newest first, and where to go on."""
+
+    entries: list[dict[str, Any]]
+    next: int | None
+    """Pass as ``before`` for the next page; None at the beginning of the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPage:
+    """Stored bytes of consecutive entries, and the checkpoints on the first page."""
+
+    start: int
+    bodies: list[bytes]
+    checkpoints: list[str]
+    size: int
+    """Entries that the newest checkpoint covers: an export ends there."""
+
+
+class Audit:
+    """Thread-safe."""
+
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
+
+    def list(self, request: Request, filters: Filters, *, before: int | None, limit: int) -> LogPage:
+        """Return a page of entries. Raises AccessDeniedError, InvalidInputError."""
+        if not 1 <= limit <= PAGE:
+            raise InvalidInputError(f"limit: 1 to {PAGE}", field="limit", rule="range")
+
+        def act(attempt: Attempt) -> Change[LogPage]:
+            page = _page(attempt.connection, filters, before=before, limit=limit)
+            return Change(page, {}, revises=False)
+
+        return self._changes.make(request, Action.AUDIT_LIST, act).value
+
+    def show(self, request: Request, index: int) -> dict[str, Any]:
+        """Return one entry, with the reason that was given. Raises NotFoundError."""
+
+        def act(attempt: Attempt) -> Change[dict[str, Any]]:
+            found = log.read_entries(attempt.connection, index, index + 1)
+            if not found:
+                raise NotFoundError("the log has no entry of this index")
+            entry = _view(found[0])
+            entry["reason"] = _reason(attempt, entry)
+            return Change(entry, {"index": str(index)}, revises=False)
+
+        return self._changes.make(request, Action.AUDIT_SHOW, act, target={"index": str(index)}).value
+
+    def export_page(self, request: Request, *, start: int) -> ExportPage:
+        """Return the next stretch of an export; the whole of it is start 0 and on. Raises NotFoundError."""
+
+        def act(attempt: Attempt) -> Change[ExportPage]:
+            newest = log.read_last_checkpoint(attempt.connection)
+            if newest is None:
+                raise NotFoundError("the log has no checkpoint yet")
+            size = checkpoint_unverified(newest).size
+            stop = min(start + EXPORT_PAGE, size)
+            entries = log.read_entries(attempt.connection, start, stop)
+            notes = list(log.read_checkpoints(attempt.connection)) if start == 0 else []
+            bodies = [entry.body for entry in entries]
+            return Change(ExportPage(start, bodies, notes, size), {"from": str(start)}, revises=False)
+
+        return self._changes.make(request, Action.AUDIT_EXPORT, act).value
+
+    def public_key(self) -> str:
+        """Return the public key of the log, as ``vkey`` text. Not secret, not logged."""
+        return vkey(self._changes.standings.current.keyring.signer)
+
+
+def _page(connection: Connection, filters: Filters, *, before: int | None, limit: int) -> LogPage:
+    found: list[dict[str, Any]] = []
+    at = before if before is not None else 1 << 62
+    scanned = 0
+    while len(found) < limit and scanned < SCANNED:
+        rows = log.read_entries_before(connection, at, limit=log.PAGE)
+        scanned += len(rows)
+        for row in rows:
+            at = row.index
+            body = _view(row)
+            if filters.match(body):
+                found.append(body)
+                if len(found) == limit:
+                    break
+        if not rows or at == 0:
+            return LogPage(found, at if len(found) == limit and at > 0 else None)
+    return LogPage(found, at if at > 0 else None)
+
+
+def _view(row: log.EntryRow) -> dict[str, Any]:
+    body: dict[str, Any] = orjson.loads(row.body)
+    return {"index": row.index, "leaf_hash": row.leaf.hex(), **body}
+
+
+def _reason(attempt: Attempt, entry: dict[str, Any]) -> str:
+    """Open the sealed reason of an entry; empty when none was given or it has been erased."""
+    if not entry["note"]:
+        return ""
+    sealed = log.read_note(attempt.connection, bytes.fromhex(entry["note"]))
+    if sealed is None:
+        return ""
+    try:
+        return attempt.keyring.staff_data.open(NOTE_LABEL, entry["id"], sealed).expose().decode()
+    except KeysError:
+        return ""
+
+
+__all__ = ["Audit", "ExportPage", "Filters", "LogPage", "Written", "log_key", "write_export"]

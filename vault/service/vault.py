@@ -1,0 +1,122 @@
+"""One open vault: every noun, and its running parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from keys.passwords import Passwords
+from keys.wrappers import KeyWrapper
+from vault.access.changes import Attempt, Change, Changes, Made
+from vault.access.enrolment import Enrolment
+from vault.access.entries import Request
+from vault.access.logins import Logins
+from vault.access.password_rules import PasswordRules
+from vault.access.standing import Standings
+from vault.audit.integrator import Integrator
+from vault.audit.journal import Journal
+from vault.audit.outside import OutsideCheckpoint
+from vault.domain.actions import Action
+from vault.service.approvals import Approvals
+from vault.service.audit import Audit
+from vault.service.grants import Grants
+from vault.service.keys import Keys
+from vault.service.services import Services
+from vault.service.sessions import Sessions
+from vault.service.staff import Staff
+from vault.service.tokens import Tokens
+from vault.service.upkeep import Health, Upkeep
+from vault.storage.database import Database
+from vault.storage.hot_postgresql import PostgresqlHotConnection
+from vault.storage.hot_sqlite import SqliteHotConnection
+from vault.storage.lane import Lane
+from vault.tokens.preparer import PreparedUnit, UnitPreparer
+from vault.tokens.work import HotWork
+
+
+def system_clock() -> datetime:
+    """Return the time now; the only place below the interfaces that asks for it."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What anybody on the host may know about an open vault."""
+
+    vault_id: str
+    database: str
+    root_key: str
+    revision: int
+    sealed: bool
+    next_index: int
+    log_key: str
+    health: Health
+
+
+class Vault:
+    """An open vault. Thread-safe; ``close`` ends it in order."""
+
+    def __init__(
+        self,
+        database: Database,
+        wrapper: KeyWrapper,
+        outside: OutsideCheckpoint,
+        *,
+        clock: Callable[[], datetime] = system_clock,
+        passwords: Passwords | None = None,
+    ) -> None:
+        self.clock: Final = clock
+        self._database = database
+        self._wrapper = wrapper
+        self.standings: Final = Standings(database, wrapper)
+        journal = Journal(database, lambda: self.standings.current.keyring)
+        self.changes: Final = Changes(database, journal, self.standings)
+        hot = PostgresqlHotConnection if database.dialect == "postgresql" else SqliteHotConnection
+        preparer = UnitPreparer(self.standings, clock)
+        self.tokens: Final = Tokens(Lane[HotWork, PreparedUnit](preparer, hot(database)))
+        self.audit: Final = Audit(self.changes)
+        self.keys: Final = Keys(self.changes, wrapper)
+        passwords, rules = passwords or Passwords(), PasswordRules()
+        self.sessions: Final = Sessions(self.changes, Logins(self.changes, passwords, rules))
+        self.staff: Final = Staff(self.changes, Enrolment(self.changes, passwords, rules))
+        self.services: Final = Services(self.changes)
+        self.grants: Final = Grants(self.changes)
+        self.approvals: Final = Approvals(self.changes)
+        self.upkeep: Final = Upkeep(self.changes, Integrator(database, outside), clock)
+
+    def now_us(self) -> int:
+        """Return the time now in microseconds since the epoch."""
+        return int(self.clock().timestamp() * 1_000_000)
+
+    def status(self) -> Status:
+        """Return the state of the vault. Raises UnavailableError when the database cannot be asked."""
+        with self._database.reading() as connection:
+            counter = self._database.counter(connection)
+        return Status(
+            vault_id=counter.vault_id.hex(),
+            database=self._database.dialect,
+            root_key=self._wrapper.describe(),
+            revision=counter.revision,
+            sealed=counter.sealed,
+            next_index=counter.next_index,
+            log_key=self.audit.public_key(),
+            health=self.upkeep.health,
+        )
+
+    def show_status(self, request: Request) -> Made[Status]:
+        """Return the state of the vault to somebody who asks from elsewhere. Raises AccessDeniedError."""
+
+        def act(_attempt: Attempt) -> Change[Status]:
+            return Change(self.status(), {}, revises=False)
+
+        return self.changes.make(request, Action.VAULT_STATUS, act)
+
+    def close(self) -> None:
+        """Finish what was handed over, integrate the log once more, close the database."""
+        try:
+            self.tokens.close()
+            self.upkeep.stop()
+        finally:
+            self._database.close()

@@ -1,0 +1,138 @@
+"""Subjects and items of a tokenize request on their way into rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from keys.errors import MalformedError
+from keys.tokens import TokenKind
+from vault.access.standing import FieldSlot, Standing
+from vault.domain.errors import InvalidInputError, VaultError
+from vault.tokens.requests import NewSubject, TokenizeItem
+from vault.tokens.subjectkeys import SubjectKeys
+
+EXTERNAL_REF_FIELD: Final = "external_ref"
+"""Stands in the place of a field name in the context of a sealed external reference."""
+
+REFERENCE_SCOPE: Final = "ref/"
+"""Before the kind of subject, in the scope of the lookup key of external references."""
+
+
+@dataclass(slots=True, eq=False)
+class SubjectDraft:
+    """The subject that some items of a request share: a known one, or one to be made."""
+
+    kind: str
+    claimed: tuple[int, bytes] | None = None
+    """Row id and nonce of the subject text that the caller gave."""
+    reference: str = ""
+    digest: bytes | None = None
+    """Digest of the external reference."""
+    keys: SubjectKeys | None = None
+    """None until it is found or made."""
+    existed: bool = False
+    """Whether it was found by its external reference."""
+    error: VaultError | None = None
+    """Why no item of this subject can be done."""
+
+
+@dataclass(slots=True, eq=False)
+class ItemDraft:
+    """One item: normalised or refused, then a token."""
+
+    slot: FieldSlot | None
+    """None when the policy has no such field."""
+    value: str = ""
+    subject: SubjectDraft | None = None
+    error: VaultError | None = None
+    existing: bool = False
+    token_id: int = 0
+    token_nonce: bytes = b""
+    warnings: tuple[str, ...] = ()
+
+
+class SubjectDrafts:
+    """The subjects of one request, by what the caller calls them.
+
+    An external reference names one subject however it is written and whatever
+    labels stand beside it, as it would if that subject had existed before.
+    """
+
+    def __init__(self, standing: Standing) -> None:
+        self._standing = standing
+        self._by_name: dict[object, SubjectDraft] = {}
+        self._by_digest: dict[bytes, SubjectDraft] = {}
+
+    def of(self, item: TokenizeItem, kind: str) -> SubjectDraft:
+        """Return the subject of ``item``, whose field belongs to ``kind`` of subject.
+
+        Raises InvalidInputError: unknown_subject, kind_conflict,
+        reference_conflict, reference_with_subject.
+        """
+        reference = item.external_ref or ""
+        if isinstance(item.subject, str):
+            if reference:
+                raise refused("external_ref", "reference_with_subject", "goes with a new subject only")
+            return self._named(("text", item.subject), kind, text=item.subject)
+        if isinstance(item.subject, NewSubject):
+            name: tuple[str, ...] = ("new", item.subject.new)
+            return self._referred(name, kind, reference) if reference else self._named(name, kind)
+        if reference:
+            return self._referred(("ref", kind, reference), kind, reference)
+        return SubjectDraft(kind)
+
+    def all(self) -> Iterable[SubjectDraft]:
+        """Return the subjects that have a name, each once."""
+        return dict.fromkeys(self._by_name.values())
+
+    def _named(self, name: object, kind: str, *, text: str = "") -> SubjectDraft:
+        draft = self._by_name.get(name)
+        if draft is None:
+            claimed = self._decode(text) if text else None
+            draft = self._by_name[name] = SubjectDraft(kind, claimed)
+        elif draft.kind != kind:
+            raise refused("subject", "kind_conflict", "one subject has fields of one kind")
+        return draft
+
+    def _referred(self, name: object, kind: str, reference: str) -> SubjectDraft:
+        known = self._by_name.get(name)
+        if known is not None and known.kind == kind and known.reference == reference:
+            return known
+        digest = self._standing.keyring.lookup(REFERENCE_SCOPE + kind).digest(reference)
+        bearer = self._by_digest.get(digest)
+        if bearer is not None and known is None:
+            self._by_name[name] = bearer
+        draft = self._named(name, kind)
+        if bearer not in {None, draft} or draft.digest not in {None, digest}:
+            raise refused("external_ref", "reference_conflict", "one subject has one external reference")
+        draft.reference, draft.digest = reference, digest
+        self._by_digest[digest] = draft
+        return draft
+
+    def _decode(self, text: str) -> tuple[int, bytes]:
+        try:
+            decoded = self._standing.keyring.tokens.decode(text)
+        except MalformedError:
+            raise unknown_subject() from None
+        if decoded.kind is not TokenKind.SUBJECT:
+            raise unknown_subject()
+        return decoded.row_id, decoded.nonce
+
+
+def refused(field: str, rule: str, detail: str) -> InvalidInputError:
+    """Return the error of an item member that breaks ``rule``."""
+    return InvalidInputError(f"{field}: {detail}", field=field, rule=rule)
+
+
+def unknown_subject() -> InvalidInputError:
+    """Return the one error for subjects that are malformed, unknown or another's."""
+    return refused("subject", "unknown_subject", "there is no such subject")
+
+
+def explain(error: VaultError, field: str) -> dict[str, Any]:
+    """Return the ``error`` member of an item's answer: code, field and rule, never a value."""
+    if isinstance(error, InvalidInputError):
+        return {"code": error.code, "field": error.field, "rule": error.rule, "detail": error.detail}
+    return {"code": error.code, "field": field, "rule": error.code, "detail": error.detail}

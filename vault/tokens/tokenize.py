@@ -1,0 +1,311 @@
+"""Tokenize: decide, normalise and validate, seal under the subject's data key, log, answer with tokens.
+
+Two tokens of one value are two tokens. Only an external reference makes a
+request repeatable: an item whose subject was found by its reference, and whose
+field already holds the same value there, is answered with the token it has.
+"""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from typing import Any, Final
+
+from keys.tokens import TokenKind
+from vault.access.sealing import Alarm
+from vault.audit.packing import NO_SUBJECT, NO_TOKEN, Items
+from vault.audit.receipt import Receipt
+from vault.domain.actions import Action
+from vault.domain.errors import (
+    IdempotencyConflictError,
+    SubjectRestrictedError,
+    TamperDetectedError,
+    VaultError,
+)
+from vault.domain.model import Actor, Origin, SubjectState
+from vault.storage.hot import ReplayRow
+from vault.tokens import replay as replays
+from vault.tokens.detokenize import open_value
+from vault.tokens.drafts import ItemDraft, SubjectDraft, SubjectDrafts, explain, refused, unknown_subject
+from vault.tokens.replay import ItemRecord, Replay
+from vault.tokens.requests import TokenizeItem, TokenizeRequest
+from vault.tokens.sealing import seal_items
+from vault.tokens.verdicts import Verdicts
+from vault.tokens.work import SUBJECT_PREFIX, Bench, HotWork, Needs, Reads, Result
+
+EXISTING: Final = "existing"
+SEALED: Final = "sealed"
+GONE: Final = {"code": "token_revoked", "field": "token", "rule": "token_revoked"}
+
+
+class TokenizeWork(HotWork):
+    """One tokenize request."""
+
+    action = Action.TOKEN_TOKENIZE
+
+    def __init__(
+        self, actor: Actor, origin: Origin, request: TokenizeRequest, *, replay: Replay | None = None
+    ) -> None:
+        super().__init__(actor, origin, request.purpose, request.reason or "")
+        self._items: list[TokenizeItem] = request.items
+        self._replay = replay
+
+    def restart(self) -> None:
+        """See the base."""
+        super().restart()
+        self._drafts: list[ItemDraft] = []
+        self._subjects: SubjectDrafts | None = None
+        self._packed: Items | None = None
+        self._answers: list[dict[str, Any]] = []
+        self._log_index: int | None = None
+        self._scope = self._body_mac = b""
+        self._records: list[ItemRecord] | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of items."""
+        return len(self._items)
+
+    def begin(self, bench: Bench) -> None:
+        """See the base."""
+        self._bench = bench
+        verdicts = Verdicts(self, bench)
+        verdicts.require_any()
+        if self._replay is not None:
+            self._scope = self._replay.scope(self.actor, bench.standing.keyring)
+            self._body_mac = self._replay.body_mac(self.actor, bench.standing.keyring)
+        self._subjects = SubjectDrafts(bench.standing)
+        for item in self._items:
+            draft = ItemDraft(bench.standing.by_name.get(item.field))
+            self._drafts.append(draft)
+            try:
+                self._validate(item, draft, verdicts)
+            except VaultError as error:
+                # A kept traceback would hold the frames, and the frames the value.
+                draft.error = error.with_traceback(None)
+        self.decision = verdicts.decision()
+
+    def _validate(self, item: TokenizeItem, draft: ItemDraft, verdicts: Verdicts) -> None:
+        slot = draft.slot
+        if slot is None:
+            raise refused("field", "unknown_field", "the policy declares no such field")
+        refusal = verdicts.refusal(slot.name)
+        if refusal is not None:
+            raise refusal
+        assert self._subjects is not None  # begin makes it
+        # Before the value: a row with one bad value still belongs to its external reference.
+        draft.subject = self._subjects.of(item, slot.field.kind)
+        draft.value = slot.field.normalise(item.value)
+        draft.warnings = slot.field.warnings(draft.value)
+
+    def need(self, needs: Needs) -> None:
+        """See the base."""
+        if self._scope:
+            needs.replays.add(self._scope)
+        assert self._subjects is not None  # begin makes it
+        for subject in self._subjects.all():
+            if subject.claimed is not None:
+                needs.subjects.add(subject.claimed[0])
+            elif subject.digest is not None:
+                needs.references.add(subject.digest)
+
+    def need_more(self, reads: Reads, needs: Needs) -> None:
+        """See the base. Raises IdempotencyConflictError for another body, TamperDetectedError."""
+        row = reads.replays.get(self._scope)
+        if row is not None:
+            self._records = self._recall(row)
+            self._log_index = row[3]
+            needs.tokens.update(record[0] for record in self._records if record[0])
+            needs.subjects.update(record[1] for record in self._records if record[1])
+            return
+        assert self._subjects is not None  # begin makes it
+        for subject in self._subjects.all():
+            subject_id = reads.references.get(subject.digest) if subject.digest is not None else None
+            if subject_id is not None:
+                needs.subjects.add(subject_id)
+                needs.subject_tokens.add(subject_id)
+
+    def _recall(self, row: ReplayRow) -> list[ItemRecord]:
+        try:
+            return replays.read(row, self._body_mac, self._bench.standing.keyring)
+        except TamperDetectedError:
+            self._bench.alarms.append(Alarm("idempotency", self._scope.hex()))
+            raise
+
+    def complete(self, bench: Bench) -> None:
+        """See the base."""
+        if self._records is not None:
+            self._answer_again(self._records, bench)
+            return
+        if self._scope and any(row[0] == self._scope for row in bench.writes.replays):
+            raise IdempotencyConflictError("a request with this idempotency key is in flight")
+        assert self._subjects is not None  # begin makes it
+        for subject in self._subjects.all():
+            try:
+                self._find(subject, bench)
+            except VaultError as error:
+                subject.error = error.with_traceback(None)
+        for draft in self._drafts:
+            owner = draft.subject
+            if draft.error is None and owner is not None:
+                draft.error = owner.error
+                if owner.existed and draft.error is None:
+                    _reuse(draft, owner, bench)
+        seal_items([draft for draft in self._drafts if draft.error is None and not draft.existing], bench)
+        self._pack(bench)
+        if self._scope:
+            self._keep(bench)
+
+    def _find(self, subject: SubjectDraft, bench: Bench) -> None:
+        """Look the subject up among what was read. Raises what its items are then refused with."""
+        if subject.claimed is not None:
+            keys = bench.reads.subjects.get(subject.claimed[0])
+            if keys is None or not compare_digest(keys.nonce, subject.claimed[1]):
+                raise unknown_subject()
+        else:
+            subject_id = bench.reads.references.get(subject.digest) if subject.digest is not None else None
+            keys = None if subject_id is None else bench.reads.subjects.get(subject_id)
+            if keys is None:
+                return
+            subject.existed = True
+        if keys.broken:
+            bench.alarms.append(Alarm("data_key", str(keys.id)))
+            raise TamperDetectedError("the subject's key does not verify")
+        if keys.kind != subject.kind:
+            raise refused("subject", "kind_conflict", "one subject has fields of one kind")
+        if keys.state is not SubjectState.OPEN:
+            raise SubjectRestrictedError("processing of this subject is restricted")
+        subject.keys = keys
+
+    def _pack(self, bench: Bench) -> None:
+        """Make the entry's items and the answer."""
+        drafts = self._drafts
+        tokens = bench.standing.keyring.tokens.active
+        done = [draft for draft in drafts if draft.error is None]
+        texts = iter(
+            tokens.encode_many(
+                [
+                    (draft.slot.field.type.prefix, draft.token_id, draft.token_nonce)
+                    for draft in done
+                    if draft.slot is not None
+                ]
+            )
+        )
+        subjects = self._subject_texts(done, bench)
+        for item, draft in zip(self._items, drafts, strict=True):
+            answer: dict[str, Any] = {"reference": item.reference} if item.reference else {}
+            if draft.error is not None:
+                self.partial = True
+                answer["error"] = explain(draft.error, item.field if draft.slot else "field")
+            else:
+                answer["token"] = next(texts)
+                answer["subject"] = subjects[_subject_id(draft)]
+                if draft.existing:
+                    answer["existing"] = True
+                if draft.warnings:
+                    answer["warnings"] = draft.warnings
+            self._answers.append(answer)
+        self._packed = Items.pack(
+            [_log_subject(draft) for draft in drafts],
+            [draft.token_id if draft.error is None else NO_TOKEN for draft in drafts],
+            ["" if draft.slot is None else draft.slot.name for draft in drafts],
+            [_outcome(draft) for draft in drafts],
+        )
+
+    def _subject_texts(self, done: list[ItemDraft], bench: Bench) -> dict[int, str]:
+        subjects = {
+            draft.subject.keys.id: draft.subject.keys.nonce
+            for draft in done
+            if draft.subject is not None and draft.subject.keys is not None
+        }
+        rows = [(SUBJECT_PREFIX, subject_id, nonce) for subject_id, nonce in subjects.items()]
+        texts = bench.standing.keyring.tokens.active.encode_many(rows, TokenKind.SUBJECT)
+        return dict(zip(subjects, texts, strict=True))
+
+    def _keep(self, bench: Bench) -> None:
+        """Keep what was done, for whoever asks again with the same key."""
+        records = [
+            (draft.token_id, _subject_id(draft), answer.get("error"), draft.existing)
+            for draft, answer in zip(self._drafts, self._answers, strict=True)
+        ]
+        bench.writes.replays.append(
+            (
+                self._scope,
+                self._body_mac,
+                bench.now_us,
+                bench.position,
+                replays.record(records, self._scope, self._body_mac, bench.standing.keyring),
+            )
+        )
+
+    def _answer_again(self, records: list[ItemRecord], bench: Bench) -> None:
+        """Answer as before, from the rows of then; what was revoked since is gone."""
+        tokens = bench.standing.keyring.tokens.active
+        packed: list[tuple[bytes, int, str, str]] = []
+        for item, (token_id, subject_id, error, existing) in zip(self._items, records, strict=True):
+            answer: dict[str, Any] = {"reference": item.reference} if item.reference else {}
+            row = bench.reads.tokens.get(token_id)
+            subject = bench.reads.subjects.get(subject_id)
+            slot = bench.standing.by_name.get(item.field)
+            if error is not None or row is None or row[4] is None or subject is None or slot is None:
+                self.partial = True
+                answer["error"] = error or GONE
+            else:
+                answer["token"] = tokens.encode(slot.field.type.prefix, token_id, row[1])
+                answer["subject"] = tokens.encode(
+                    SUBJECT_PREFIX, subject_id, subject.nonce, TokenKind.SUBJECT
+                )
+                if existing:
+                    answer["existing"] = True
+            self._answers.append(answer)
+            packed.append(
+                (
+                    NO_SUBJECT if subject is None else subject.log_subject,
+                    token_id,
+                    "" if slot is None else slot.name,
+                    EXISTING if "token" in answer else answer["error"]["code"],
+                )
+            )
+        self._packed = Items.pack(*(list(column) for column in zip(*packed, strict=True)))
+
+    def items(self) -> Items | None:
+        """See the base."""
+        return self._packed
+
+    def withhold(self, leaf_hashes: tuple[bytes, ...]) -> None:
+        """See the base. Nothing was opened for the caller: tokens are not personal data."""
+
+    def finish(self, receipt: Receipt) -> Result:
+        """See the base."""
+        if self._log_index is None:
+            return {"log_index": receipt.index, "items": self._answers}
+        return {"log_index": self._log_index, "replayed": True, "items": self._answers}
+
+
+def _reuse(draft: ItemDraft, subject: SubjectDraft, bench: Bench) -> None:
+    """Take the token that already stands for this value, if the subject has one."""
+    keys, slot = subject.keys, draft.slot
+    assert keys is not None  # it was found
+    assert slot is not None
+    for row in bench.reads.subject_tokens.get(keys.id, ()):
+        if row[3] == slot.id:
+            opened = open_value(row, slot, keys, bench)
+            if isinstance(opened, tuple) and opened[1] == draft.value:
+                draft.existing = True
+                draft.token_id, draft.token_nonce = row[0], row[1]
+                return
+
+
+def _subject_id(draft: ItemDraft) -> int:
+    subject = draft.subject
+    return 0 if draft.error is not None or subject is None or subject.keys is None else subject.keys.id
+
+
+def _log_subject(draft: ItemDraft) -> bytes:
+    subject = draft.subject
+    return NO_SUBJECT if subject is None or subject.keys is None else subject.keys.log_subject
+
+
+def _outcome(draft: ItemDraft) -> str:
+    if draft.error is not None:
+        return draft.error.code
+    return EXISTING if draft.existing else SEALED

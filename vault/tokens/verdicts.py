@@ -1,0 +1,111 @@
+"""Decisions of one request, field by field, and what the log says decided.
+
+A batch has a thousand items and a few fields: each field is decided once per
+request, and a yes is good for every request alike until the revision moves or
+its own time comes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vault.access.decision import Permit, Question, decide, refusal
+from vault.audit.entry import Decision
+from vault.domain.errors import AccessDeniedError
+from vault.tokens.work import Bench, HotWork
+
+ALLOWED: Final = "grant"
+PARTLY: Final = "grant_in_part"
+
+
+class Verdicts:
+    """What one work may do with which field, decided at one standing."""
+
+    def __init__(self, work: HotWork, bench: Bench) -> None:
+        self._bench = bench
+        self._question = Question(
+            actor=work.actor,
+            action=work.action,
+            purpose=work.purpose,
+            reveal=work.reveal,
+            address=work.origin.address,
+            reasoned=bool(work.reason),
+        )
+        self._by_field: dict[str, Permit | AccessDeniedError] = {}
+        self._used: dict[str, AccessDeniedError | None] = {}
+        # A dict, for its order: the entry names grants in order of first use.
+
+    def require_any(self) -> None:
+        """Refuse the whole request when the purpose opens no field to this actor at all.
+
+        Raises PurposeNotAllowedError, also for an unknown purpose, or
+        AccessDeniedError. Depends on nothing that was looked up, so it tells
+        nothing about the existence of a token.
+        """
+        policy = self._bench.standing.authority.policy
+        purpose = policy.purposes.get(self._question.purpose)
+        if purpose is None:
+            raise refusal("purpose")
+        first: AccessDeniedError | None = None
+        for name in purpose.fields:
+            verdict = self._verdict(name)
+            if isinstance(verdict, Permit):
+                return
+            first = first or verdict
+        assert first is not None  # the parser refuses a purpose without fields
+        raise first
+
+    def refusal(self, field: str) -> AccessDeniedError | None:
+        """Return why the field is refused, or None when it is permitted. HOT: once per item."""
+        if field not in self._used:
+            verdict = self._by_field.get(field) or self._verdict(field)
+            self._used[field] = None if isinstance(verdict, Permit) else verdict
+        return self._used[field]
+
+    def decision(self) -> Decision:
+        """Return what the entry says: the rule, and the distinct grants that were used."""
+        used = [self._by_field[name] for name in self._used]
+        permits = [verdict for verdict in used if isinstance(verdict, Permit)]
+        grants = tuple(dict.fromkeys(grant for permit in permits for grant in permit.grants))
+        rule = ALLOWED if len(permits) == len(used) else PARTLY
+        return Decision(rule, grants, self._bench.standing.revision)
+
+    def _verdict(self, field: str) -> Permit | AccessDeniedError:
+        question, bench = self._question, self._bench
+        actor = question.actor
+        key = (
+            actor.id,
+            actor.session,
+            question.action,
+            question.purpose,
+            question.reveal,
+            question.address,
+            question.reasoned,
+            field,
+        )
+        verdict: Permit | AccessDeniedError | None = bench.permits.get(key)
+        if not isinstance(verdict, Permit) or verdict.until_us <= bench.now_us:
+            verdict = self._decide(field)
+            if isinstance(verdict, Permit):
+                bench.permits[key] = verdict
+        self._by_field[field] = verdict
+        return verdict
+
+    def _decide(self, field: str) -> Permit | AccessDeniedError:
+        question = self._question
+        try:
+            return decide(
+                self._bench.standing.authority,
+                Question(
+                    actor=question.actor,
+                    action=question.action,
+                    fields=(field,),
+                    purpose=question.purpose,
+                    reveal=question.reveal,
+                    address=question.address,
+                    reasoned=question.reasoned,
+                ),
+                self._bench.now_us,
+            )
+        except AccessDeniedError as error:
+            return error.with_traceback(None)
