@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import orjson
 
-from keys.errors import KeysError
 from vault.access.changes import Attempt, Change, Changes
 from vault.access.entries import Request
 from vault.audit.folder import Written, write_export
 from vault.audit.integrator import log_key
 from vault.audit.note import checkpoint_unverified, vkey
+from vault.audit.reasons import open_reason
 from vault.domain.actions import Action
 from vault.domain.errors import InvalidInputError, NotFoundError
 from vault.storage import log
@@ -22,8 +22,6 @@ PAGE: Final = 100
 EXPORT_PAGE: Final = 1_000
 SCANNED: Final = 20_000
 """Entries looked through for one page; the cursor says where the next page goes on."""
-
-NOTE_LABEL: Final = "note"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,8 @@ class Audit:
             size = checkpoint_unverified(newest).size
             stop = min(start + EXPORT_PAGE, size)
             entries = log.read_entries(attempt.connection, start, stop)
-            notes = list(log.read_checkpoints(attempt.connection)) if start == 0 else []
+            # Another node may have signed a longer log since: the export ends where its last note says.
+            notes = list(log.read_checkpoints(attempt.connection, up_to=size)) if start == 0 else []
             bodies = [entry.body for entry in entries]
             return Change(ExportPage(start, bodies, notes, size), {"from": str(start)}, revises=False)
 
@@ -149,10 +148,7 @@ def _reason(attempt: Attempt, entry: dict[str, Any]) -> str:
     sealed = log.read_note(attempt.connection, bytes.fromhex(entry["note"]))
     if sealed is None:
         return ""
-    try:
-        return attempt.keyring.staff_data.open(NOTE_LABEL, entry["id"], sealed).expose().decode()
-    except KeysError:
-        return ""
+    return open_reason(attempt.keyring, entry["id"], sealed)
 
 
 __all__ = ["Audit", "ExportPage", "Filters", "LogPage", "Written", "log_key", "write_export"]

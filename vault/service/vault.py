@@ -28,7 +28,7 @@ from vault.service.sessions import Sessions
 from vault.service.staff import Staff
 from vault.service.tokens import Tokens
 from vault.service.upkeep import Health, Upkeep
-from vault.storage.database import Database
+from vault.storage.database import Connection, Database
 from vault.storage.hot_postgresql import PostgresqlHotConnection
 from vault.storage.hot_sqlite import SqliteHotConnection
 from vault.storage.lane import Lane
@@ -93,7 +93,10 @@ class Vault:
     def status(self) -> Status:
         """Return the state of the vault. Raises UnavailableError when the database cannot be asked."""
         with self._database.reading() as connection:
-            counter = self._database.counter(connection)
+            return self._status(connection)
+
+    def _status(self, connection: Connection) -> Status:
+        counter = self._database.counter(connection)
         return Status(
             vault_id=counter.vault_id.hex(),
             database=self._database.dialect,
@@ -108,8 +111,8 @@ class Vault:
     def show_status(self, request: Request) -> Made[Status]:
         """Return the state of the vault to somebody who asks from elsewhere. Raises AccessDeniedError."""
 
-        def act(_attempt: Attempt) -> Change[Status]:
-            return Change(self.status(), {}, revises=False)
+        def act(attempt: Attempt) -> Change[Status]:
+            return Change(self._status(attempt.connection), {}, revises=False)
 
         return self.changes.make(request, Action.VAULT_STATUS, act)
 

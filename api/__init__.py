@@ -1,0 +1,1 @@
+"""The vault over HTTP: JSON routes, who is asking, and what an error looks like from outside."""

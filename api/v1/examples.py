@@ -1,0 +1,184 @@
+"""One example of every shape off the hot path, made of the shape itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from api.v1 import asked, told
+from api.v1.hot_examples import LEAF, PHONE, SUBJECT
+from vault.domain.model import Reveal
+
+STAFF: Final = "stf_00112233445566778899"
+SERVICE: Final = "svc_8899aabbccddeeff0011"
+GRANT: Final = "grt_2233445566778899aabb"
+APPROVAL: Final = "apr_445566778899aabbccdd"
+NOW: Final = "2026-12-01T09:00:00+00:00"
+LATER: Final = "2027-03-01T09:00:00+00:00"
+LOGGED: Final[dict[str, Any]] = {"log_index": 812, "leaf_hash": LEAF}
+VKEY: Final = (
+    "piivault/0f1e2d3c4b5a69788796a5b4c3d2e1f0+c1a2b3c4+AR0wLxBhcmVhbGx5Tm90QUtleUJ1dEFuRXhhbXBsZTA="
+)
+
+_APPROVAL: Final = told.ApprovalView(
+    id=APPROVAL,
+    kind="grant",
+    target=GRANT,
+    state="approved",
+    proposed_by=STAFF,
+    proposed_at=NOW,
+    decided_by="stf_ffeeddccbbaa99887766",
+    decided_at=NOW,
+)
+
+_SHAPES: Final[tuple[msgspec.Struct, ...]] = (
+    asked.LoginBody(login="j.kim", password="correct horse battery staple", code="492039"),
+    asked.PasswordBody(
+        login="j.kim",
+        password="correct horse battery staple",
+        code="492039",
+        new_password="wise-lamp-onto-milk-7ray",
+    ),
+    asked.InvitationBody(invitation="pvi_2f6c1b0a9d8e7f605142332415a6b7c8"),
+    asked.FinishBody(
+        invitation="pvi_2f6c1b0a9d8e7f605142332415a6b7c8",
+        password="correct horse battery staple",
+        code="492039",
+    ),
+    asked.InviteBody(login="j.kim", name="김지우", role="handler", team="support"),
+    asked.ServiceBody(name="call centre", owner=STAFF, networks=["10.20.0.0/16"]),
+    asked.RotateBody(overlap_hours=24, expires_in_days=90),
+    asked.GrantBody(
+        actor_kind="service",
+        actor_id=SERVICE,
+        actions=["token:tokenize", "token:detokenize"],
+        fields=["member.phone"],
+        purposes=["inquiry"],
+        reveal=Reveal.MASKED,
+        reason="call centre answers inquiries",
+    ),
+    asked.DecisionBody(decision="approve"),
+    asked.RewrapBody(after=None),
+    told.Logged(**LOGGED),
+    told.TokenAnswer(access_token="pva_0100000001", token_type="Bearer", expires_in=600),
+    told.SessionAnswer(
+        session="pvn_" + "0" * 72,
+        session_id="ses_0123456789abcdef0123",
+        expires_at="2026-12-01T17:00:00+00:00",
+        password_renewal_at=LATER,
+        staff=told.StaffReference(STAFF, "김지우", ("handler",)),
+        log_index=812,
+    ),
+    told.OfferAnswer(
+        login="j.kim",
+        name="김지우",
+        provisioning_uri="otpauth://totp/piivault:j.kim?secret=JBSWY3DPEHPK3PXP&issuer=piivault",
+        secret="JBSWY3DPEHPK3PXP",
+        suggested_password="wise-lamp-onto-milk-7ray",
+    ),
+    told.EnrolledAnswer(staff_id=STAFF, login="j.kim", state="waiting", log_index=7),
+    told.InvitedAnswer(
+        staff_id=STAFF, invitation="pvi_2f6c1b0a9d8e7f605142332415a6b7c8", expires_at=LATER, **LOGGED
+    ),
+    told.StaffList(
+        items=(
+            told.StaffView(
+                id=STAFF,
+                login="j.kim",
+                name="김지우",
+                team="support",
+                employer="",
+                roles=("handler",),
+                state="active",
+                created_at=NOW,
+                password_set_at=NOW,
+            ),
+        ),
+        **LOGGED,
+    ),
+    told.CredentialAnswer(
+        service_id=SERVICE,
+        client_secret="pvs_" + "0" * 72,
+        credential_id="crd_" + "0" * 32,
+        expires_at=LATER,
+        **LOGGED,
+    ),
+    told.ServiceList(
+        items=(
+            told.ServiceView(
+                id=SERVICE,
+                name="call centre",
+                owner=STAFF,
+                networks=("10.20.0.0/16",),
+                state="active",
+                created_at=NOW,
+                credentials=(told.CredentialView("crd_" + "0" * 32, NOW, LATER, None),),
+            ),
+        ),
+        **LOGGED,
+    ),
+    told.ProposedAnswer(grant_id=GRANT, state="active", valid_until=LATER, approval_id=None, **LOGGED),
+    told.GrantList(
+        items=(
+            told.GrantView(
+                id=GRANT,
+                actor_kind="service",
+                actor_id=SERVICE,
+                actions=("token:detokenize", "token:tokenize"),
+                fields=("member.phone",),
+                purposes=("inquiry",),
+                reveal="masked",
+                networks=(),
+                valid_from=NOW,
+                valid_until=LATER,
+                state="active",
+                proposed_by=STAFF,
+                decided_by=None,
+                reason="call centre answers inquiries",
+                changed_at=NOW,
+            ),
+        ),
+        **LOGGED,
+    ),
+    told.ApprovalList(items=(_APPROVAL,), **LOGGED),
+    told.ApprovalAnswer(approval=_APPROVAL, **LOGGED),
+    told.TokenView(
+        token=PHONE, field="member.phone", created_at=NOW, state="live", subject=SUBJECT, **LOGGED
+    ),
+    told.KeyList(items=(told.KeyView("wrapping", "", 1, "active", NOW, NOW, 10_000),)),
+    told.RotatedAnswer(old=1, new=2),
+    told.RewrapAnswer(epoch=2, rewrapped=500, remaining=9_500, failed=0, next=(501, 1)),
+    told.EntryAnswer(
+        index=812,
+        leaf_hash=LEAF,
+        reason="call back, ticket 4711",
+        id="0193812f00000123456789abcdef0123",
+        time=NOW,
+        action="token:detokenize",
+        outcome="released",
+    ),
+    told.EntryPage(items=[{"index": 812, "action": "token:detokenize", "outcome": "released"}], next=812),
+    told.ExportAnswer(start=0, size=813, entries=["eyJ2IjoxfQ=="], checkpoints=["piivault/…\n813\n…"]),
+    told.VkeyAnswer(vkey=VKEY),
+    told.StatusAnswer(
+        vault_id="0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+        database="postgresql",
+        root_key="key file",
+        revision=41,
+        sealed=False,
+        next_index=813,
+        integrated=813,
+        trouble="",
+        log_key=VKEY,
+        **LOGGED,
+    ),
+    told.HealthAnswer(status="ready"),
+)
+
+EXAMPLES: Final[Mapping[type[msgspec.Struct], Any]] = MappingProxyType(
+    {type(shape): msgspec.to_builtins(shape) for shape in _SHAPES}
+)
+"""By shape, as JSON."""

@@ -1,0 +1,299 @@
+"""Shapes of answers off the hot path. They encode and document."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+
+class Answer(Struct, frozen=True):
+    """What is answered."""
+
+
+class Logged(Answer, frozen=True, kw_only=True):
+    """An act, and where in the log it is."""
+
+    log_index: int
+    leaf_hash: str
+
+
+class TokenAnswer(Answer, frozen=True):
+    """An OAuth 2.0 access token (RFC 6749 section 5.1)."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+
+
+class StaffReference(Answer, frozen=True):
+    """Whose session it is."""
+
+    id: str
+    name: str
+    roles: tuple[str, ...]
+
+
+class SessionAnswer(Answer, frozen=True):
+    """A session; its secret is shown this once."""
+
+    session: str
+    session_id: str
+    expires_at: str
+    password_renewal_at: str
+    """From then on the password yields no plaintext."""
+    staff: StaffReference
+    log_index: int
+    warnings: tuple[str, ...] = ()
+    """``password_renewal_due``, ``password_overdue``."""
+
+
+class OfferAnswer(Answer, frozen=True):
+    """What somebody with an invitation needs."""
+
+    login: str
+    name: str
+    provisioning_uri: str
+    secret: str
+    suggested_password: str
+
+
+class EnrolledAnswer(Answer, frozen=True):
+    """Somebody who has enrolled."""
+
+    staff_id: str
+    login: str
+    state: str
+    """``active``, or ``waiting`` for the officer."""
+    log_index: int
+
+
+class InvitedAnswer(Logged, frozen=True):
+    """Somebody invited; the code is shown this once."""
+
+    staff_id: str
+    invitation: str
+    expires_at: str
+
+
+class StaffView(Answer, frozen=True):
+    """One person of the register."""
+
+    id: str
+    login: str
+    name: str
+    team: str
+    employer: str
+    roles: tuple[str, ...]
+    state: str
+    created_at: str
+    password_set_at: str | None
+
+
+class StaffList(Logged, frozen=True):
+    """Everybody."""
+
+    items: tuple[StaffView, ...]
+
+
+class CredentialAnswer(Logged, frozen=True):
+    """A service's new secret; it is shown this once."""
+
+    service_id: str
+    client_secret: str
+    credential_id: str
+    expires_at: str
+
+
+class CredentialView(Answer, frozen=True):
+    """One secret of a service, without the secret."""
+
+    id: str
+    created_at: str
+    expires_at: str
+    ends_at: str | None
+    """When it was or will be taken back before it expires."""
+
+
+class ServiceView(Answer, frozen=True):
+    """One service."""
+
+    id: str
+    name: str
+    owner: str
+    networks: tuple[str, ...]
+    state: str
+    created_at: str
+    credentials: tuple[CredentialView, ...]
+
+
+class ServiceList(Logged, frozen=True):
+    """Every service."""
+
+    items: tuple[ServiceView, ...]
+
+
+class ProposedAnswer(Logged, frozen=True):
+    """A grant as it was taken down."""
+
+    grant_id: str
+    state: str
+    """``active``, or ``proposed`` until the officer has decided."""
+    valid_until: str
+    approval_id: str | None
+
+
+class GrantView(Answer, frozen=True):
+    """One grant as it is now."""
+
+    id: str
+    actor_kind: str
+    actor_id: str
+    actions: tuple[str, ...]
+    fields: tuple[str, ...]
+    purposes: tuple[str, ...]
+    reveal: str | None
+    networks: tuple[str, ...]
+    valid_from: str
+    valid_until: str
+    state: str
+    proposed_by: str
+    decided_by: str | None
+    reason: str
+    changed_at: str
+
+
+class GrantList(Logged, frozen=True):
+    """Every grant."""
+
+    items: tuple[GrantView, ...]
+
+
+class ApprovalView(Answer, frozen=True):
+    """One request for a second person's decision."""
+
+    id: str
+    kind: str
+    """``enrolment`` or ``grant``."""
+    target: str
+    state: str
+    proposed_by: str
+    proposed_at: str
+    decided_by: str | None
+    decided_at: str | None
+
+
+class ApprovalList(Logged, frozen=True):
+    """Every approval."""
+
+    items: tuple[ApprovalView, ...]
+
+
+class ApprovalAnswer(Logged, frozen=True):
+    """A decision."""
+
+    approval: ApprovalView
+
+
+class TokenView(Logged, frozen=True):
+    """What a token is, without its value."""
+
+    token: str
+    field: str
+    created_at: str
+    state: Literal["live", "revoked"]
+    subject: str
+
+
+class KeyView(Answer, frozen=True):
+    """One key, never its material."""
+
+    kind: str
+    scope: str
+    version: int
+    state: str
+    created_at: str
+    changed_at: str
+    data_keys: int | None
+    """Data keys that still hang on this epoch; none for other kinds."""
+
+
+class KeyList(Answer, frozen=True):
+    """Every key."""
+
+    items: tuple[KeyView, ...]
+
+
+class RotatedAnswer(Answer, frozen=True):
+    """Wrapping-key epochs before and after."""
+
+    old: int
+    new: int
+
+
+class RewrapAnswer(Answer, frozen=True):
+    """What one portion of a re-wrap did."""
+
+    epoch: int
+    rewrapped: int
+    remaining: int
+    failed: int
+    next: tuple[int, int] | None
+
+
+class EntryAnswer(Answer, frozen=True):
+    """One entry of the log (docs/formats/log-entry.md), with its place and its reason."""
+
+    index: int
+    leaf_hash: str
+    reason: str
+    id: str
+    time: str
+    action: str
+    outcome: str
+
+
+class EntryPage(Answer, frozen=True):
+    """Entries of the log, the newest first."""
+
+    items: list[dict[str, Any]]
+    next: int | None
+    """Pass as ``before``; none at the beginning of the log."""
+
+
+class ExportAnswer(Answer, frozen=True):
+    """Stored bytes of consecutive entries, in base64."""
+
+    start: int
+    size: int
+    """Entries the newest checkpoint covers: an export ends there."""
+    entries: list[str]
+    checkpoints: list[str]
+    """On the first page only."""
+
+
+class VkeyAnswer(Answer, frozen=True):
+    """Public key of the log."""
+
+    vkey: str
+
+
+class StatusAnswer(Logged, frozen=True):
+    """State of the vault."""
+
+    vault_id: str
+    database: str
+    root_key: str
+    revision: int
+    sealed: bool
+    next_index: int
+    integrated: int
+    trouble: str
+    log_key: str
+
+
+class HealthAnswer(Answer, frozen=True):
+    """Whether to send requests here."""
+
+    status: Literal["alive", "ready", "unready"]
+    reasons: tuple[str, ...] = ()

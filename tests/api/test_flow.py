@@ -1,0 +1,170 @@
+"""The main job through the interface, on both databases."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+
+from tests.api.world import PHONE, PURPOSE, World
+
+
+def test_service_gets_back_what_it_tokenized(each_world: World) -> None:
+    made = each_world.ok(each_world.tokenize(PHONE))
+    token = made["items"][0]["token"]
+    masked = each_world.ok(each_world.detokenize(token))
+    plain = each_world.ok(each_world.detokenize(token, reveal="plain"))
+    assert masked["items"] == [
+        {"token": token, "field": "member.phone", "value": "010-****-5678", "reveal": "masked"}
+    ]
+    assert plain["items"][0]["value"] == PHONE
+    assert made["log_index"] < masked["log_index"] < plain["log_index"]
+    assert len(plain["leaf_hash"]) == 64
+
+
+def test_search_finds_the_token_of_a_value(each_world: World) -> None:
+    token = each_world.ok(each_world.tokenize(PHONE))["items"][0]["token"]
+    body = {"purpose": PURPOSE, "field": "member.phone", "value": "01012345678"}
+    found = each_world.client.post("/v1/search", json=body, headers=each_world.service.bearer)
+    assert [item["token"] for item in each_world.ok(found)["items"]] == [token]
+
+
+def test_same_key_and_body_do_nothing_twice(each_world: World) -> None:
+    first = each_world.tokenize(PHONE, **{"Idempotency-Key": "import 1"})
+    again = each_world.tokenize(PHONE, **{"Idempotency-Key": "import 1"})
+    assert "idempotency-replayed" not in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.json()["items"] == first.json()["items"]
+    assert again.json()["log_index"] == first.json()["log_index"]
+    assert "replayed" not in again.json()
+
+
+def test_same_key_with_another_body_conflicts(each_world: World) -> None:
+    each_world.tokenize(PHONE, **{"Idempotency-Key": "import 2"})
+    refused = each_world.tokenize("010-8765-4321", **{"Idempotency-Key": "import 2"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "idempotency_conflict")
+
+
+def test_bad_item_fails_alone(each_world: World) -> None:
+    answer = each_world.tokenize(PHONE, "010-12")
+    assert answer.status_code == 207
+    good, bad = answer.json()["items"]
+    assert "token" in good
+    assert (bad["error"]["code"], bad["error"]["field"]) == ("invalid_value", "member.phone")
+
+
+def test_handler_sees_plaintext_once_the_officer_has_agreed(each_world: World) -> None:
+    token = each_world.ok(each_world.tokenize(PHONE))["items"][0]["token"]
+    handler = each_world.hire("handler")
+    body = {"purpose": PURPOSE, "reveal": "plain", "items": [{"token": token}]}
+
+    def reveal() -> int:
+        return each_world.client.post("/v1/detokenize", json=body, headers=handler.bearer).status_code
+
+    assert reveal() == 403
+    each_world.grant("staff", handler.staff_id)
+    assert reveal() == 200
+
+
+def test_token_is_shown_revoked_and_gone(each_world: World) -> None:
+    token = each_world.ok(each_world.tokenize(PHONE))["items"][0]["token"]
+    path, bearer = f"/v1/tokens/{token}?purpose={PURPOSE}", each_world.service.bearer
+    assert each_world.ok(each_world.client.get(path, headers=bearer))["state"] == "live"
+    assert each_world.ok(each_world.client.delete(path, headers=bearer))["state"] == "revoked"
+    again = each_world.client.delete(path, headers=bearer)
+    assert (again.status_code, again.json()["code"]) == (410, "token_revoked")
+    gone = each_world.detokenize(token)
+    assert gone.status_code == 207
+    assert gone.json()["items"][0]["error"]["code"] == "token_revoked"
+
+
+def test_reviewer_reads_the_log_and_exports_it(each_world: World) -> None:
+    index = each_world.ok(each_world.tokenize(PHONE))["log_index"]
+    reviewer = each_world.hire("reviewer").bearer
+    each_world.vault.upkeep.round()
+    page = each_world.ok(
+        each_world.client.get(
+            "/v1/audit/entries", params={"action": "token:tokenize", "limit": 1}, headers=reviewer
+        )
+    )
+    assert page["items"][0]["index"] == index
+    shown = each_world.ok(each_world.client.get(f"/v1/audit/entries/{index}", headers=reviewer))
+    assert shown["action"] == "token:tokenize"
+    export = each_world.ok(each_world.client.get("/v1/audit/export", headers=reviewer))
+    assert export["start"] == 0
+    assert len(export["entries"]) == export["size"]
+    assert b'"vault:init"' in b64decode(export["entries"][0])
+    assert export["checkpoints"]
+    key = each_world.ok(each_world.client.get("/v1/audit/key"))["vkey"]
+    assert key.startswith("piivault/")
+    missing = each_world.client.get("/v1/audit/entries/99999", headers=reviewer)
+    assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+
+
+def test_rotation_finishes(each_world: World) -> None:
+    each_world.ok(each_world.tokenize(PHONE, "010-8765-4321"))
+    admin, client = each_world.admin, each_world.client
+    assert each_world.ok(client.post("/v1/keys/rotate", headers=admin)) == {"old": 1, "new": 2}
+    done = each_world.ok(client.post("/v1/keys/rewrap", json={"after": None}, headers=admin))
+    assert done == {"epoch": 2, "rewrapped": 2, "remaining": 0, "failed": 0, "next": None}
+    assert each_world.ok(client.post("/v1/keys/rewrap", headers=admin))["rewrapped"] == 0
+    keys = each_world.ok(client.get("/v1/keys", headers=admin))["items"]
+    assert {key["version"]: key["data_keys"] for key in keys if key["kind"] == "wrapping"} == {1: 0, 2: 2}
+
+
+def test_secret_rotation_overlaps(each_world: World) -> None:
+    old = each_world.service
+    path = f"/v1/services/{old.client_id}"
+    made = each_world.ok(each_world.client.post(f"{path}/rotate", headers=each_world.admin))
+    new = type(old)(old.client_id, made["client_secret"])
+    each_world.authorise(old)
+    each_world.authorise(new)
+    each_world.ok(each_world.client.post(f"{path}/revoke", headers=each_world.admin))
+    assert each_world.token(new).status_code == 401
+
+
+def test_revoked_service_is_refused_at_once(each_world: World) -> None:
+    assert each_world.tokenize(PHONE).status_code == 200
+    path = f"/v1/services/{each_world.service.client_id}/revoke"
+    each_world.ok(each_world.client.post(path, headers=each_world.admin))
+    # The access token was held as good at the revision before; the decision is made at the one in force.
+    refused = each_world.tokenize(PHONE)
+    assert (refused.status_code, refused.json()["code"]) == (403, "access_denied")
+    after = each_world.tokenize(PHONE)
+    assert (after.status_code, after.json()["code"]) == (401, "session_expired")
+    assert 'error="invalid_token"' in after.headers["www-authenticate"]
+
+
+def test_revoked_grant_is_refused_at_once(each_world: World) -> None:
+    grants = each_world.ok(each_world.client.get("/v1/grants", headers=each_world.admin))["items"]
+    (mine,) = [grant for grant in grants if grant["actor_id"] == each_world.service.client_id]
+    each_world.ok(each_world.client.post(f"/v1/grants/{mine['id']}/revoke", headers=each_world.officer))
+    refused = each_world.tokenize(PHONE)
+    assert (refused.status_code, refused.json()["code"]) == (403, "access_denied")
+
+
+def test_who_leaves_is_out_at_once(each_world: World) -> None:
+    handler = each_world.hire("handler")
+    path = f"/v1/staff/{handler.staff_id}"
+    each_world.ok(each_world.client.post(f"{path}/leave", headers=each_world.admin))
+    refused = each_world.client.delete("/v1/session", headers=handler.bearer)
+    assert (refused.status_code, refused.json()["code"]) == (401, "session_expired")
+    again = each_world.client.post(f"{path}/leave", headers=each_world.admin)
+    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+
+
+def test_lists_name_what_there_is(each_world: World) -> None:
+    client = each_world.client
+    staff = each_world.ok(client.get("/v1/staff", headers=each_world.officer))["items"]
+    assert {member["login"]: member["state"] for member in staff} == {"admin": "active", "officer": "active"}
+    services = each_world.ok(client.get("/v1/services", headers=each_world.officer))["items"]
+    assert [service["id"] for service in services] == [each_world.service.client_id]
+    assert services[0]["credentials"][0]["ends_at"] is None
+    approvals = each_world.ok(client.get("/v1/approvals", headers=each_world.admin))["items"]
+    assert [(approval["kind"], approval["state"]) for approval in approvals] == [("grant", "approved")]
+
+
+def test_status_is_for_people(each_world: World) -> None:
+    status = each_world.ok(each_world.client.get("/v1/status", headers=each_world.officer))
+    assert not status["sealed"]
+    assert status["next_index"] > status["log_index"] - 1
+    refused = each_world.client.get("/v1/status", headers=each_world.service.bearer)
+    assert refused.status_code == 403
