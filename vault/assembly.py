@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from keys.errors import KeysError
 from keys.keyring import KeyKind, KeyRecord, Keyring, generate_key
 from keys.passwords import Passwords
 from keys.states import KeyState
@@ -22,7 +23,7 @@ from vault.audit.integrator import empty_tree
 from vault.audit.journal import Journal, Unit
 from vault.audit.outside import OutsideCheckpoint
 from vault.domain.actions import Action
-from vault.domain.errors import ConflictError
+from vault.domain.errors import ConflictError, UnavailableError
 from vault.domain.model import Actor, ActorKind
 from vault.policy.policy import Policy
 from vault.service.vault import Vault, system_clock
@@ -83,7 +84,9 @@ def initialise(
         database = Database.open(settings.database_url)
         try:
             upgrade(database)
-            people = _fill(database, wrapper, policy, (administrator, officer), now or system_clock())
+            people = _fill(
+                database, wrapper, policy, people=(administrator, officer), now=now or system_clock()
+            )
         finally:
             database.close()
     except BaseException:
@@ -102,8 +105,15 @@ def open_vault(
     """Open the vault of ``settings``; the caller starts its upkeep and closes it.
 
     Raises SchemaError when the database is not at this release's schema,
-    WrapperUnavailableError when the root key cannot be used, SealedError.
+    UnavailableError when the root key cannot be used, SealedError.
     """
+    try:
+        return _opened(settings, clock, passwords)
+    except KeysError as error:
+        raise UnavailableError(f"the root key cannot be used: {error}") from None
+
+
+def _opened(settings: Settings, clock: Callable[[], datetime], passwords: Passwords | None) -> Vault:
     wrapper = KeyFileWrapper(settings.root_key)
     database = Database.open(settings.database_url)
     try:
@@ -159,6 +169,7 @@ def _fill(
     database: Database,
     wrapper: KeyFileWrapper,
     policy: Policy,
+    *,
     people: tuple[Person, Person],
     now: datetime,
 ) -> Initial:

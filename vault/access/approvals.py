@@ -1,4 +1,4 @@
-"""Decide what waits for a second person: enrolments, and grants that can yield plaintext.
+"""Decide what waits for a second person: enrolments, and grants that let something out.
 
 Nobody decides what they asked for, what is about themselves or what they would
 gain by. The decision is a sealed row of its own and the thing decided carries

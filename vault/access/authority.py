@@ -65,7 +65,7 @@ class GrantRule:
     valid_from: int
     valid_until: int
     approved: bool
-    """In force: proposed and, where it can yield plaintext, approved by another person."""
+    """In force: proposed and, where it has to be, approved by another person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +166,20 @@ class Authority:
         )
 
 
-def yields_plaintext(row: GrantRow) -> bool:
-    """Say whether a grant can let a whole value out, so that it needs the officer's approval."""
-    return row.reveal == Reveal.PLAIN and Action.TOKEN_DETOKENIZE in row.actions
+def needs_approval(row: GrantRow) -> bool:
+    """Say whether a grant waits for the officer.
+
+    One that can let a whole value out does. So does one that lets a service see
+    or find anything: an administrator makes services alone, so without a second
+    person the administrator could read masks and test guesses through one. A
+    handler has been approved as a person already.
+    """
+    if row.reveal == Reveal.PLAIN and Action.TOKEN_DETOKENIZE in row.actions:
+        return True
+    return row.actor_kind == ActorKind.SERVICE and not _SEEING.isdisjoint(row.actions)
+
+
+_SEEING: Final = frozenset({Action.TOKEN_DETOKENIZE, Action.TOKEN_SEARCH})
 
 
 def _load(connection: Connection, keyring: Keyring, revision: int) -> Authority:
@@ -230,7 +241,7 @@ class _Held:
             networks=parse_networks(row.networks),
             valid_from=row.valid_from,
             valid_until=row.valid_until,
-            approved=row.state == "active" and (not yields_plaintext(row) or self._is_approved(row)),
+            approved=row.state == "active" and (not needs_approval(row) or self._is_approved(row)),
         )
 
     def _is_approved(self, row: GrantRow) -> bool:

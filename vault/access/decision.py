@@ -18,7 +18,7 @@ is named in the log and nothing else. The rules, in that order:
 ``grant``           some grant is held
 ``grant_…``         one grant covers ``action``, ``field``, ``purpose``, ``reveal``, ``network``
                     and ``time``
-``grant_approval``  and is in force: approved by another person where it can yield plaintext
+``grant_approval``  and is in force: approved by another person where it has to be
 ==================  =====================================================================
 
 What is unknown and what is forbidden raise the same error with the same text;
@@ -206,7 +206,8 @@ def _of_purpose(
     else:
         yield "purpose_role", True
     yield "purpose_field", purpose.fields.issuperset(question.fields)
-    yield "reason", question.reasoned or not purpose.reason_required
+    if question.action in PURPOSED:
+        yield "reason", question.reasoned or not purpose.reason_required
 
 
 def _of_grants(

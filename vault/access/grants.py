@@ -1,7 +1,8 @@
 """Grants: who may do what with which fields, for which purpose, until when.
 
-An administrator proposes. A grant that can yield plaintext is in force only
-when an officer has approved it; a narrower one is in force at once. Rows are
+An administrator proposes. A grant that can yield plaintext, or that lets a
+service see anything, is in force only when an officer has approved it; a
+narrower one is in force at once. Rows are
 never changed: what becomes of a grant is another version of it, so its whole
 history stays (고시 Std 5(3), three years).
 """
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from vault.access.approval_rows import open_approval
-from vault.access.authority import Authority, yields_plaintext
+from vault.access.authority import Authority, needs_approval
 from vault.access.changes import Attempt, Change, Changes, Made
 from vault.access.decision import PURPOSED
 from vault.access.departures import end_grant
@@ -145,7 +146,7 @@ def _row(attempt: Attempt, terms: Terms) -> GrantRow:
         version=1,
         mac=b"",
     )
-    return replace(row, state="proposed") if yields_plaintext(row) else row
+    return replace(row, state="proposed") if needs_approval(row) else row
 
 
 def _require_holder(authority: Authority, terms: Terms) -> tuple[str, str]:

@@ -144,7 +144,7 @@ def _extend(connection: Connection, frontier: Frontier, writers: dict[bytes, int
     stop = units[-1].first + units[-1].size if units else start
     entries = {entry.index: entry for entry in log.read_entries(connection, start, stop)}
     for unit in units:
-        _take(unit, entries, frontier, writers, keyring)
+        _take(unit, entries, frontier, writers=writers, keyring=keyring)
     return bool(units) and log.read_units(connection, stop, limit=1) != []
 
 
@@ -181,6 +181,7 @@ def _take(
     unit: log.UnitRow,
     stored: Mapping[int, log.EntryRow],
     frontier: Frontier,
+    *,
     writers: dict[bytes, int],
     keyring: Keyring,
 ) -> None:

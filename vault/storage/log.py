@@ -104,9 +104,10 @@ def insert_checkpoint(connection: Connection, *, size: int, note: str, now_us: i
     connection.execute(insert(tables.log_checkpoint).values(size=size, note=note, created_at=now_us))
 
 
-def read_checkpoints(connection: Connection) -> Sequence[str]:
-    """Read every checkpoint, oldest first."""
-    statement = select(tables.log_checkpoint.c.note).order_by(tables.log_checkpoint.c.size)
+def read_checkpoints(connection: Connection, *, up_to: int) -> Sequence[str]:
+    """Read every checkpoint of at most ``up_to`` entries, oldest first."""
+    column = tables.log_checkpoint.c
+    statement = select(column.note).where(column.size <= up_to).order_by(column.size)
     return list(connection.execute(statement).scalars())
 
 

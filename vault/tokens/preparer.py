@@ -11,15 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from hashlib import sha256
 
 from keys.errors import KeysError
-from keys.secret import SecretBytes
 from vault.access.decision import Permit
 from vault.access.entries import VAULT, Request, entry, own_origin
 from vault.access.sealing import Alarm
 from vault.access.standing import Standing, Standings
 from vault.audit.entry import Entry, entry_id
+from vault.audit.reasons import seal_reason
 from vault.audit.writer import Draft, Writer
 from vault.domain.actions import Action
 from vault.domain.errors import UnavailableError, VaultError
@@ -30,8 +29,6 @@ from vault.tokens.subjectkeys import SubjectKeyCache, SubjectKeys
 from vault.tokens.work import Bench, HotWork, Needs, Reads
 
 ENTRY_NOISE = 10
-NOTE_NONCE = 12
-NOTE_LABEL = "note"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,15 +175,12 @@ class UnitPreparer:
         )
 
     def _note(self, work: HotWork, owner: str, bench: Bench) -> str:
-        """Seal the reason as a side note, so that erasing it never breaks the log; return its hash."""
+        """Seal the reason as a side note and return its hash; empty when none was given."""
         if not work.reason:
             return ""
-        keys = bench.standing.keyring.staff_data
-        data = SecretBytes(work.reason.encode())
-        sealed = keys.seal(NOTE_LABEL, owner, nonce=os.urandom(NOTE_NONCE), data=data)
-        digest = sha256(sealed)
-        bench.writes.notes.append((digest.digest(), sealed))
-        return digest.hexdigest()
+        digest, sealed = seal_reason(bench.standing.keyring, owner, work.reason)
+        bench.writes.notes.append((digest, sealed))
+        return digest.hex()
 
 
 def _alarm_entries(alarms: Sequence[Alarm], bench: Bench) -> list[Entry]:

@@ -20,7 +20,7 @@ from vault.domain.actions import Action
 from vault.domain.errors import LimitExceededError, TooManyAttemptsError
 from vault.domain.model import Actor, Origin
 from vault.storage.hot import MatchRow
-from vault.tokens.detokenize import open_value
+from vault.tokens.detokenize import UNKNOWN, open_value
 from vault.tokens.drafts import refused
 from vault.tokens.requests import SearchRequest
 from vault.tokens.subjectkeys import SubjectKeys
@@ -116,7 +116,8 @@ class SearchWork(HotWork):
     def need_more(self, reads: Reads, needs: Needs) -> None:
         """See the base."""
         assert self._slot is not None  # begin finds it
-        self._matches = [row for row in reads.matches if row[4] in self._digests and row[3] == self._slot.id]
+        ours, field_id = self._digests, self._slot.id
+        self._matches = sorted(row for row in reads.matches if row[4] in ours and row[3] == field_id)
         needs.tokens.update(row[0] for row in self._matches)
         needs.subjects.update(row[2] for row in self._matches)
 
@@ -159,14 +160,13 @@ class SearchWork(HotWork):
 
     def _holds(self, match: MatchRow, subject: SubjectKeys, bench: Bench) -> bool:
         """Say whether a row may be opened and holds the value itself, not only its digest."""
-        row, slot = bench.reads.tokens.get(match[0]), self._slot
-        if row is None or slot is None:
-            return False
-        opened = open_value(row, slot, subject, bench)
+        assert self._slot is not None  # begin finds it
+        row = bench.reads.tokens.get(match[0])
+        opened = UNKNOWN if row is None else open_value(row, self._slot, subject, bench)
         if isinstance(opened, str):
             return False
         if opened[1] != self._value:
-            bench.alarms.append(Alarm("token", str(row[0])))
+            bench.alarms.append(Alarm("token", str(match[0])))
             return False
         return True
 

@@ -47,7 +47,8 @@ class Verdicts:
         if purpose is None:
             raise refusal("purpose")
         first: AccessDeniedError | None = None
-        for name in purpose.fields:
+        # In order, so that the log names the same rule for the same refusal each time.
+        for name in sorted(purpose.fields):
             verdict = self._verdict(name)
             if isinstance(verdict, Permit):
                 return

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
@@ -226,8 +226,3 @@ def waiting(work: HotWork) -> Callable[[], Result]:
 
 def _nobody_waits() -> None:
     return None
-
-
-def distinct(values: Iterable[str]) -> tuple[str, ...]:
-    """Return the distinct values in order of first appearance."""
-    return tuple(dict.fromkeys(values))

@@ -58,6 +58,11 @@ def test_plaintext_grant_is_in_force_only_when_the_officer_has_approved(any_offi
     assert ask(world, actor).grants == (proposed.grant_id,)
 
 
+def handler(office: Office) -> Actor:
+    someone = office.world.hire(office.administrator, office.officer, Role.HANDLER)
+    return Actor(ActorKind.STAFF, someone.staff_id, "handler")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -65,15 +70,37 @@ def test_plaintext_grant_is_in_force_only_when_the_officer_has_approved(any_offi
         {"reveal": None, "actions": (Action.TOKEN_TOKENIZE, Action.TOKEN_SEARCH)},
     ],
 )
-def test_narrower_grant_is_in_force_at_once(office: Office, change: dict[str, Any]) -> None:
-    world, actor = office.world, shop(office)
-    proposed = world.propose(office.administrator, plain_terms(actor.id, **change))
+def test_narrower_grant_of_a_person_is_in_force_at_once(office: Office, change: dict[str, Any]) -> None:
+    world, actor = office.world, handler(office)
+    terms = plain_terms(actor.id, kind="staff", **change)
+    proposed = world.propose(office.administrator, terms)
     assert (proposed.state, proposed.approval_id) == ("active", "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reveal": Reveal.MASKED},
+        {"reveal": None, "actions": (Action.TOKEN_TOKENIZE, Action.TOKEN_SEARCH)},
+    ],
+)
+def test_grant_that_lets_a_service_see_anything_waits_for_the_officer(
+    office: Office, change: dict[str, Any]
+) -> None:
+    world, actor = office.world, shop(office)
+    assert world.propose(office.administrator, plain_terms(actor.id, **change)).state == "proposed"
+
+
+def test_grant_that_lets_a_service_see_nothing_is_in_force_at_once(office: Office) -> None:
+    world, actor = office.world, shop(office)
+    terms = plain_terms(actor.id, reveal=None, actions=(Action.TOKEN_TOKENIZE,))
+    assert world.propose(office.administrator, terms).state == "active"
 
 
 def test_masked_grant_never_yields_plaintext(office: Office) -> None:
     world, actor = office.world, shop(office)
-    world.propose(office.administrator, plain_terms(actor.id, reveal=Reveal.MASKED))
+    proposed = world.propose(office.administrator, plain_terms(actor.id, reveal=Reveal.MASKED))
+    world.approve(office.officer, proposed.grant_id)
     ask(world, actor, reveal=Reveal.MASKED)
     assert refused_by(world, actor) == "grant_reveal"
 

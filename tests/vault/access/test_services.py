@@ -104,7 +104,8 @@ def test_grants_end_with_their_service_and_no_other(office: Office) -> None:
     secret, other = world.serve(administrator), world.serve(administrator)
     active = world.propose(administrator, plain_terms(secret.service_id, reveal=Reveal.MASKED))
     waiting = world.propose(administrator, plain_terms(secret.service_id))
-    theirs = world.propose(administrator, plain_terms(other.service_id, reveal=Reveal.MASKED))
+    tokenize = plain_terms(other.service_id, reveal=None, actions=(Action.TOKEN_TOKENIZE,))
+    theirs = world.propose(administrator, tokenize)
     services.revoke(world.changes, world.request(administrator), secret.service_id)
     found = world.changes.standing(world.now_us).authority.grants
     states = [found[proposed.grant_id].state for proposed in (active, waiting, theirs)]
