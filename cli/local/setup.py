@@ -1,0 +1,164 @@
+"""Make a vault on this host, and bring one to the schema of this release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli import asking
+from cli.command import add
+from cli.local.homes import Home, home_of
+from cli.output import Output, moment
+from vault.domain.errors import InvalidInputError
+from vault.domain.model import Role
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add ``init`` and ``migrate``."""
+    add(
+        app,
+        "init",
+        init,
+        "piivault init",
+        "piivault init --home /srv/piivault --policy policy.toml \\",
+        "    --administrator mina:김민아 --officer jun:박준",
+        "piivault init --home /srv/piivault --policy policy.toml --administrator mina:김민아 \\",
+        "    --officer jun:박준 --database-url-file /run/secrets/database-url --json",
+    )
+    add(app, "migrate", migrate, "piivault migrate --home /srv/piivault")
+
+
+PolicyFile = Annotated[
+    Path | None, typer.Option("--policy", help="The published policy, as TOML; asked for without it.")
+]
+Administrator = Annotated[
+    str | None, typer.Option("--administrator", help="Who administers.", metavar="LOGIN:NAME")
+]
+Officer = Annotated[
+    str | None, typer.Option("--officer", help="Who approves; another person.", metavar="LOGIN:NAME")
+]
+DatabaseUrl = Annotated[
+    str | None, typer.Option("--database-url", help="PostgreSQL; else SQLite in the folder.")
+]
+DatabaseUrlFile = Annotated[
+    Path | None,
+    typer.Option("--database-url-file", help="The same in a file: a password is no argument."),
+]
+
+
+def init(
+    out: Output,
+    *,
+    home: Home = None,
+    policy: PolicyFile = None,
+    administrator: Administrator = None,
+    officer: Officer = None,
+    database_url: DatabaseUrl = None,
+    database_url_file: DatabaseUrlFile = None,
+) -> None:
+    """Make a vault and invite its first two people.
+
+    Makes folder, root key and database. Asks for what no option gives. Prints
+    two one-time codes; hand each to its person, who enrols with it. Neither
+    can read personal data.
+    """
+    # The whole vault, which no command has to load that talks to a server.
+    from vault.assembly import Person, Policy, initialise
+
+    folder = home_of(home)
+    text = _policy_text(policy)
+    first = _person(administrator, "--administrator", "Administrator")
+    second = _person(officer, "--officer", "Privacy officer")
+    made = initialise(
+        folder,
+        policy=Policy.parse(text),
+        administrator=Person(login=first[0], name=first[1], role=Role.ADMINISTRATOR),
+        officer=Person(login=second[0], name=second[1], role=Role.OFFICER),
+        database_url=_database_url(database_url, database_url_file),
+        now=datetime.now(UTC),
+    )
+    invited = {
+        Role.ADMINISTRATOR: _invited(first[0], made.people.administrator),
+        Role.OFFICER: _invited(second[0], made.people.officer),
+    }
+    if out.as_json:
+        out.document({"home": str(folder), **{role.value: person for role, person in invited.items()}})
+        return
+    _tell(out, folder, invited)
+    out.note(f"The root key is {made.settings.root_key}. Keep a copy of it, and never beside the database's.")
+
+
+def _invited(login: str, invited: Any) -> dict[str, str]:
+    """Return what is printed of an invitation; its code is shown this once."""
+    return {
+        "login": login,
+        "staff_id": invited.staff_id,
+        "invitation": invited.code.expose(),
+        "expires_at": datetime.fromtimestamp(invited.expires_us / 1_000_000, UTC).isoformat(),
+    }
+
+
+def _tell(out: Output, folder: Path, invited: Mapping[Role, dict[str, str]]) -> None:
+    out.line(f"A vault is in {folder}. Two codes, shown this once:\n")
+    for role, person in invited.items():
+        out.line(f"  {role} {person['login']}: {person['invitation']}")
+    out.line(f"\nGood until {moment(invited[Role.OFFICER]['expires_at'])}. Next:\n")
+    out.line(f"  piivault serve --home {folder}")
+    out.line("  piivault staff enrol --url URL      (each of the two)")
+
+
+def migrate(out: Output, *, home: Home = None) -> None:
+    """Bring the database to the schema of this release.
+
+    Stop the server first.
+    """
+    from vault.assembly import Settings
+    from vault.assembly import migrate as bring_up
+
+    folder = home_of(home)
+    bring_up(Settings.load(folder))
+    if out.as_json:
+        out.document({"home": str(folder), "schema": "current"})
+    else:
+        out.line("The database is at the schema of this release.")
+
+
+def _policy_text(policy: Path | None) -> str:
+    path = policy or Path(asking.ask("Policy", option="--policy", default="policy.toml"))
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(
+            f"{path} cannot be read: {error.strerror}", field="--policy", rule="unreadable"
+        ) from None
+    except UnicodeDecodeError:
+        raise InvalidInputError(f"{path} is not UTF-8", field="--policy", rule="encoding") from None
+
+
+def _person(given: str | None, option: str, title: str) -> tuple[str, str]:
+    if given is None:
+        return (
+            asking.ask(f"{title}, login", option=option),
+            asking.ask(f"{title}, name", option=option),
+        )
+    login, colon, name = given.partition(":")
+    if not (login and colon and name):
+        raise InvalidInputError(f"{option} is LOGIN:NAME", field=option, rule="shape")
+    return login, name
+
+
+def _database_url(given: str | None, file: Path | None) -> str:
+    if file is None:
+        return given or ""
+    if given is not None:
+        raise InvalidInputError("give one of the two", field="--database-url", rule="exclusive")
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise InvalidInputError(
+            f"{file} cannot be read", field="--database-url-file", rule="unreadable"
+        ) from None

@@ -1,0 +1,82 @@
+"""The ``piivault`` command: every command in its place, and one way to end.
+
+Whatever goes wrong becomes one line on stderr and an exit code
+(``cli/errors.py``); with ``--json`` stdout still has one object then, the
+error. A traceback is never printed: frames hold what must not be shown.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import typer
+
+from cli import serve, status
+from cli.command import MARKUP, group
+from cli.demo import command as demo
+from cli.errors import INTERRUPTED, OTHER, Failure, failure_of
+from cli.local import setup, verify
+from cli.output import Output
+from cli.remote import files, grants, keys, log, login, services, staff, tokens
+
+HELP: Final = "Usage: "
+"""How a page of help begins."""
+
+
+def build() -> typer.Typer:
+    """Return the whole command."""
+    app = typer.Typer(
+        name="piivault",
+        help="An access-controlled vault for personal data.",
+        no_args_is_help=True,
+        rich_markup_mode=MARKUP,
+        pretty_exceptions_enable=False,
+    )
+    for part in (setup, serve, status, demo, login, staff, services, grants, tokens, files, keys):
+        part.add_to(app)
+    audit = group("audit", "The log: read it, export it, verify it.", parent=app)
+    log.add_to(audit)
+    verify.add_to(audit)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        ended = build()(list(arguments), prog_name="piivault", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        ended = INTERRUPTED
+    except typer.TyperException as error:
+        return _fail(_usage(error), arguments)
+    except BrokenPipeError:
+        # Whoever read this has gone: nothing is left to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OTHER
+    except Exception as error:  # noqa: BLE001 - the edge of the command: everything ends as one line
+        return _fail(failure_of(error), arguments)
+    return ended if isinstance(ended, int) else 0
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _usage(error: typer.TyperException) -> Failure:
+    """Return what is said about a command line that is none. The kinds of it are private to Typer."""
+    text = error.format_message()
+    if text.startswith(HELP):
+        # Somebody asked for a group of commands: its help is the answer.
+        return Failure("usage", f"which command?\n\n{text}", error.exit_code)
+    return Failure("usage", f"{' '.join(text.split())} See --help.", error.exit_code)
+
+
+def _fail(failure: Failure, arguments: Sequence[str]) -> int:
+    out = Output()
+    if "--json" in arguments:
+        out.document(failure.document())
+    out.note(failure.line())
+    return failure.exit_code

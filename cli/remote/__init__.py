@@ -1,0 +1,1 @@
+"""Commands that talk to a server, over the same HTTP interface as everybody else: no power of their own."""
