@@ -174,13 +174,13 @@ class Furnished:
 
     def reopen(self) -> Vault:
         """Open the same vault a second time: another node."""
-        return open_vault(self.settings, clock=self.clock)
+        return open_vault(self.settings, clock=self.clock, passwords=Passwords(CHEAP))
 
 
-def found(home: Path, url: str = "") -> Furnished:
+def found(home: Path, url: str = "", *, policy_text: str = "") -> Furnished:
     """Make and open a vault whose administrator and officer have enrolled."""
     clock = Clock()
-    policy = Policy.parse(POLICY.read_text(encoding="utf-8"))
+    policy = Policy.parse(policy_text or POLICY.read_text(encoding="utf-8"))
     made = initialise(
         home,
         policy=policy,
@@ -189,7 +189,7 @@ def found(home: Path, url: str = "") -> Furnished:
         database_url=url,
         now=clock.now,
     )
-    vault = open_vault(made.settings, clock=clock)
+    vault = open_vault(made.settings, clock=clock, passwords=Passwords(CHEAP))
     furnished = Furnished(home, made.settings, vault, clock, policy)
     furnished.enrol("admin", made.people.administrator.code)
     furnished.enrol("officer", made.people.officer.code)
@@ -202,14 +202,14 @@ READING = ("token:detokenize", "token:search", "token:show", "token:revoke")
 ACTING = ("token:tokenize", *READING)
 
 
-def furnish(home: Path, url: str = "") -> Furnished:
+def furnish(home: Path, url: str = "", *, policy_text: str = "") -> Furnished:
     """Make a vault with everybody in it: what tests of the hot path copy with ``copy``.
 
     Services: ``shop`` may do everything, whole values included; ``desk``
     swaps every member field for tokens, and sees phone numbers and genders, masked. Staff:
     ``minji``, a handler who may see everything of members, ``chief``, a reviewer.
     """
-    furnished = found(home, url)
+    furnished = found(home, url, policy_text=policy_text)
     administrator, officer = furnished.login("admin"), furnished.login("officer")
     furnished.actors.update(admin=administrator, officer=officer)
     for login, role in (("minji", Role.HANDLER), ("chief", Role.REVIEWER)):
@@ -252,7 +252,7 @@ def copy(template: Furnished, home: Path, url: str = "") -> Furnished:
     return Furnished(
         home=home,
         settings=settings,
-        vault=open_vault(settings, clock=clock),
+        vault=open_vault(settings, clock=clock, passwords=Passwords(CHEAP)),
         clock=clock,
         policy=template.policy,
         people=dict(template.people),

@@ -10,6 +10,7 @@ of its own and then raised.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
@@ -215,6 +216,11 @@ class Changes:
             # The transaction is gone and every change with it; what it found is not.
             self.alarms.report(found, now_us=request.now_us)
             raise
+        if change.revises:
+            # So that this node's next request is decided by it at once. It is durable already, so what
+            # cannot be read now is left to the append, as on every other node.
+            with suppress(VaultError):
+                self.standings.refresh()
         return Made(change.value, unit.receipts[0])
 
     def _decide(self, standing: Standing, request: Request, action: Action) -> Decision:

@@ -27,7 +27,7 @@ What is unknown and what is forbidden raise the same error with the same text;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -265,3 +265,15 @@ _COVERS: Final[tuple[tuple[str, Callable[[GrantRule, Question, str, int], bool]]
     ("grant_approval", _is_approved),
 )
 """One grant has to pass all of them: two grants do not add up to one."""
+
+RULES: Final = (
+    *("actor", "owner", "credential", "password_age", "network", "role"),
+    *("purpose", "purpose_role", "purpose_field", "reason", "grant"),
+    *(rule for rule, _ in _COVERS),
+)
+"""Every rule, in the order it is looked at."""
+
+
+def furthest(refusals: Iterable[AccessDeniedError]) -> AccessDeniedError:
+    """Return the refusal that came furthest: the one that says most about what is missing."""
+    return max(refusals, key=lambda refused: RULES.index(refused.rule))

@@ -8,14 +8,15 @@ the database before a decision, and a revocation on any node wins.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keys.context import ValueContext
-from keys.keyring import Keyring
+from keys.errors import KeysError
+from keys.keyring import KeyRecord, Keyring
 from keys.wrappers import KeyWrapper
 from vault.access.authority import Authority
-from vault.domain.errors import SealedError
+from vault.domain.errors import SealedError, UnavailableError
 from vault.fields.base import Field
 from vault.storage.database import Database
 from vault.storage.keys import read_field_ids, read_keys
@@ -78,7 +79,7 @@ class Standings:
                 raise SealedError("the vault is sealed")
             records = read_keys(connection)
             field_ids = read_field_ids(connection)
-            keyring = Keyring.unlock(counter.vault_id, records, self._wrapper)
+            keyring = _unlocked(counter.vault_id, records, self._wrapper)
             authority = Authority.load(connection, keyring, revision=counter.revision)
         context = ValueContext(counter.vault_id)
         slots = [
@@ -93,3 +94,10 @@ class Standings:
             by_name={slot.name: slot for slot in slots},
             by_id={slot.id: slot for slot in slots},
         )
+
+
+def _unlocked(vault_id: bytes, records: Sequence[KeyRecord], wrapper: KeyWrapper) -> Keyring:
+    try:
+        return Keyring.unlock(vault_id, records, wrapper)
+    except KeysError:
+        raise UnavailableError("a key of the vault does not unlock") from None

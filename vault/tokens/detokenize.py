@@ -19,7 +19,7 @@ from vault.storage.hot import TokenRow
 from vault.tokens.requests import DetokenizeItem, DetokenizeRequest
 from vault.tokens.subjectkeys import SubjectKeys
 from vault.tokens.verdicts import Verdicts
-from vault.tokens.work import Bench, HotWork, Needs, Reads, Result
+from vault.tokens.work import Bench, HotWork, Needs, Reads, Result, require_size
 
 UNKNOWN: Final = "unknown_token"
 REVOKED: Final = "token_revoked"
@@ -62,6 +62,9 @@ class DetokenizeWork(HotWork):
         """See the base. Fields are decided after the read: only the row says what they are."""
         self._verdicts = Verdicts(self, bench)
         self._verdicts.require_any()
+        limits = bench.standing.authority.policy.limits
+        limit = min(limits.detokenize_batch, limits.plain_batch) if self._plain else limits.detokenize_batch
+        require_size(self.size, limit)
         self._decoded = bench.standing.keyring.tokens.decode_many([item.token for item in self._items])
 
     def need(self, needs: Needs) -> None:
@@ -69,11 +72,7 @@ class DetokenizeWork(HotWork):
         needs.tokens.update([found.row_id for found in self._decoded if type(found) is DecodedToken])
 
     def need_more(self, reads: Reads, needs: Needs) -> None:
-        """See the base."""
-        rows = reads.tokens
-        for decoded in self._decoded:
-            if type(decoded) is DecodedToken and (row := rows.get(decoded.row_id)) is not None:
-                needs.subjects.add(row[2])
+        """See the base. Nothing: the subjects of the tokens are read anyway."""
 
     def complete(self, bench: Bench) -> None:
         """See the base."""

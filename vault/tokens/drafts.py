@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
+from unicodedata import normalize
 
-from keys.errors import MalformedError
-from keys.tokens import TokenKind
+from keys.tokens import DecodedToken, TokenKind
 from vault.access.standing import FieldSlot, Standing
 from vault.domain.errors import InvalidInputError, VaultError
 from vault.tokens.requests import NewSubject, TokenizeItem
@@ -60,8 +60,10 @@ class SubjectDrafts:
     labels stand beside it, as it would if that subject had existed before.
     """
 
-    def __init__(self, standing: Standing) -> None:
+    def __init__(self, standing: Standing, items: Iterable[TokenizeItem]) -> None:
         self._standing = standing
+        texts = list(dict.fromkeys([item.subject for item in items if isinstance(item.subject, str)]))
+        self._decoded = dict(zip(texts, standing.keyring.tokens.decode_many(texts), strict=True))
         self._by_name: dict[object, SubjectDraft] = {}
         self._by_digest: dict[bytes, SubjectDraft] = {}
 
@@ -71,11 +73,12 @@ class SubjectDrafts:
         Raises InvalidInputError: unknown_subject, kind_conflict,
         reference_conflict, reference_with_subject.
         """
-        reference = item.external_ref or ""
+        # One form of it, as its digest has: it is compared with what was sealed.
+        reference = normalize("NFC", item.external_ref) if item.external_ref else ""
         if isinstance(item.subject, str):
             if reference:
                 raise refused("external_ref", "reference_with_subject", "goes with a new subject only")
-            return self._named(("text", item.subject), kind, text=item.subject)
+            return self._named(item.subject, kind)
         if isinstance(item.subject, NewSubject):
             name: tuple[str, ...] = ("new", item.subject.new)
             return self._referred(name, kind, reference) if reference else self._named(name, kind)
@@ -87,16 +90,17 @@ class SubjectDrafts:
         """Return the subjects that have a name, each once."""
         return dict.fromkeys(self._by_name.values())
 
-    def _named(self, name: object, kind: str, *, text: str = "") -> SubjectDraft:
+    def _named(self, name: str | tuple[str, ...], kind: str) -> SubjectDraft:
+        """Return the subject of a name: a subject id as it is, or a tuple for one that may be new."""
         draft = self._by_name.get(name)
         if draft is None:
-            claimed = self._decode(text) if text else None
+            claimed = self._claim(name) if isinstance(name, str) else None
             draft = self._by_name[name] = SubjectDraft(kind, claimed)
         elif draft.kind != kind:
             raise refused("subject", "kind_conflict", "one subject has fields of one kind")
         return draft
 
-    def _referred(self, name: object, kind: str, reference: str) -> SubjectDraft:
+    def _referred(self, name: tuple[str, ...], kind: str, reference: str) -> SubjectDraft:
         known = self._by_name.get(name)
         if known is not None and known.kind == kind and known.reference == reference:
             return known
@@ -111,12 +115,9 @@ class SubjectDrafts:
         self._by_digest[digest] = draft
         return draft
 
-    def _decode(self, text: str) -> tuple[int, bytes]:
-        try:
-            decoded = self._standing.keyring.tokens.decode(text)
-        except MalformedError:
-            raise unknown_subject() from None
-        if decoded.kind is not TokenKind.SUBJECT:
+    def _claim(self, text: str) -> tuple[int, bytes]:
+        decoded = self._decoded[text]
+        if not isinstance(decoded, DecodedToken) or decoded.kind is not TokenKind.SUBJECT:
             raise unknown_subject()
         return decoded.row_id, decoded.nonce
 

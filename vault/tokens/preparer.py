@@ -205,12 +205,16 @@ def _last_if_revising(work: HotWork) -> bool:
 
 
 def _fetch(needs: Needs, bench: Bench) -> None:
-    """Ask each table once for what is needed of it."""
+    """Ask each table once for what is needed of it. Whoever needs a token needs its subject, too."""
     reads, connection = bench.reads, bench.connection
     if needs.tokens:
-        reads.tokens |= {row[0]: row for row in connection.read_tokens(list(needs.tokens))}
+        rows = connection.read_tokens(list(needs.tokens))
+        reads.tokens |= {row[0]: row for row in rows}
+        needs.subjects |= {row[2] for row in rows}
     if needs.references:
-        reads.references.update(connection.read_references(list(needs.references)))
+        reads.references.update(
+            (row[0], row[1:]) for row in connection.read_references(list(needs.references))
+        )
     if needs.digests:
         reads.matches += connection.read_matches(list(needs.digests))
     if needs.replays:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from keys.datakeys import Binding, generate_data_key
-from keys.envelope import DataKey
+from keys.envelope import DataKey, generation_of
+from keys.errors import KeysError
 from keys.lookup import LookupKey
-from keys.padding import pad
+from keys.padding import pad, unpad
 from vault.access.standing import FieldSlot
 from vault.domain.model import SubjectState
 from vault.tokens.drafts import EXTERNAL_REF_FIELD, ItemDraft, SubjectDraft
@@ -69,9 +70,7 @@ def new_subject(draft: SubjectDraft, bench: Bench) -> SubjectKeys:
     key = DataKey(FIRST_GENERATION, secret)
     ref_envelope = None
     if draft.digest is not None:
-        standing = bench.standing
-        part = standing.value_context.field_part(EXTERNAL_REF_FIELD)
-        context = standing.value_context.value(subject_id, part, subject_id)
+        context = _reference_context(subject_id, bench)
         ref_envelope = key.seal(context, ref_nonce, pad(draft.reference, REF_BUCKETS))
     bench.writes.subjects.append(
         (subject_id, nonce, draft.kind, state, log_subject, draft.digest, ref_envelope, bench.now_us)
@@ -87,3 +86,19 @@ def new_subject(draft: SubjectDraft, bench: Bench) -> SubjectKeys:
 def _lookup(slot: FieldSlot, bench: Bench) -> LookupKey | None:
     """Return the key of the field's digests, or None for a field that cannot be searched."""
     return bench.standing.keyring.lookup(slot.name) if slot.field.type.searchable else None
+
+
+def open_reference(keys: SubjectKeys, envelope: bytes | None, bench: Bench) -> str | None:
+    """Return the external reference sealed beside a subject, None when there is none that opens."""
+    if envelope is None:
+        return None
+    try:
+        key = keys.by_generation[generation_of(envelope)]
+        return unpad(key.open(_reference_context(keys.id, bench), envelope))
+    except (KeysError, KeyError):
+        return None
+
+
+def _reference_context(subject_id: int, bench: Bench) -> bytes:
+    context = bench.standing.value_context
+    return context.value(subject_id, context.field_part(EXTERNAL_REF_FIELD), subject_id)

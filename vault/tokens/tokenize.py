@@ -28,9 +28,9 @@ from vault.tokens.detokenize import open_value
 from vault.tokens.drafts import ItemDraft, SubjectDraft, SubjectDrafts, explain, refused, unknown_subject
 from vault.tokens.replay import ItemRecord, Replay
 from vault.tokens.requests import TokenizeItem, TokenizeRequest
-from vault.tokens.sealing import seal_items
+from vault.tokens.sealing import open_reference, seal_items
 from vault.tokens.verdicts import Verdicts
-from vault.tokens.work import SUBJECT_PREFIX, Bench, HotWork, Needs, Reads, Result
+from vault.tokens.work import SUBJECT_PREFIX, Bench, HotWork, Needs, Reads, Result, require_size
 
 EXISTING: Final = "existing"
 SEALED: Final = "sealed"
@@ -70,10 +70,11 @@ class TokenizeWork(HotWork):
         self._bench = bench
         verdicts = Verdicts(self, bench)
         verdicts.require_any()
+        require_size(self.size, bench.standing.authority.policy.limits.tokenize_batch)
         if self._replay is not None:
             self._scope = self._replay.scope(self.actor, bench.standing.keyring)
             self._body_mac = self._replay.body_mac(self.actor, bench.standing.keyring)
-        self._subjects = SubjectDrafts(bench.standing)
+        self._subjects = SubjectDrafts(bench.standing, self._items)
         for item in self._items:
             draft = ItemDraft(bench.standing.by_name.get(item.field))
             self._drafts.append(draft)
@@ -94,8 +95,8 @@ class TokenizeWork(HotWork):
         assert self._subjects is not None  # begin makes it
         # Before the value: a row with one bad value still belongs to its external reference.
         draft.subject = self._subjects.of(item, slot.field.kind)
-        draft.value = slot.field.normalise(item.value)
-        draft.warnings = slot.field.warnings(draft.value)
+        value = draft.value = slot.field.type.normalise(item.value, slot.name)
+        draft.warnings = slot.field.type.warnings(value)
 
     def need(self, needs: Needs) -> None:
         """See the base."""
@@ -119,10 +120,10 @@ class TokenizeWork(HotWork):
             return
         assert self._subjects is not None  # begin makes it
         for subject in self._subjects.all():
-            subject_id = reads.references.get(subject.digest) if subject.digest is not None else None
-            if subject_id is not None:
-                needs.subjects.add(subject_id)
-                needs.subject_tokens.add(subject_id)
+            named = reads.references.get(subject.digest) if subject.digest is not None else None
+            if named is not None:
+                needs.subjects.add(named[0])
+                needs.subject_tokens.add(named[0])
 
     def _recall(self, row: ReplayRow) -> list[ItemRecord]:
         try:
@@ -162,11 +163,15 @@ class TokenizeWork(HotWork):
             if keys is None or not compare_digest(keys.nonce, subject.claimed[1]):
                 raise unknown_subject()
         else:
-            subject_id = bench.reads.references.get(subject.digest) if subject.digest is not None else None
-            keys = None if subject_id is None else bench.reads.subjects.get(subject_id)
-            if keys is None:
+            named = bench.reads.references.get(subject.digest) if subject.digest is not None else None
+            keys = None if named is None else bench.reads.subjects.get(named[0])
+            if keys is None or named is None:
                 return
             subject.existed = True
+            if not keys.broken and open_reference(keys, named[1], bench) != subject.reference:
+                # The digest was moved: without this an import would write into another person.
+                bench.alarms.append(Alarm("subject", str(keys.id)))
+                raise TamperDetectedError("the external reference does not verify")
         if keys.broken:
             bench.alarms.append(Alarm("data_key", str(keys.id)))
             raise TamperDetectedError("the subject's key does not verify")

@@ -7,9 +7,10 @@ its own time comes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
-from vault.access.decision import Permit, Question, decide, refusal
+from vault.access.decision import PURPOSED, Permit, Question, decide, furthest, refusal
 from vault.audit.entry import Decision
 from vault.domain.errors import AccessDeniedError
 from vault.tokens.work import Bench, HotWork
@@ -42,19 +43,23 @@ class Verdicts:
         AccessDeniedError. Depends on nothing that was looked up, so it tells
         nothing about the existence of a token.
         """
-        policy = self._bench.standing.authority.policy
-        purpose = policy.purposes.get(self._question.purpose)
-        if purpose is None:
-            raise refusal("purpose")
-        first: AccessDeniedError | None = None
-        # In order, so that the log names the same rule for the same refusal each time.
-        for name in sorted(purpose.fields):
+        refusals = []
+        for name in self._fields():
             verdict = self._verdict(name)
             if isinstance(verdict, Permit):
                 return
-            first = first or verdict
-        assert first is not None  # the parser refuses a purpose without fields
-        raise first
+            refusals.append(verdict)
+        raise furthest(refusals) if refusals else refusal("purpose")
+
+    def _fields(self) -> Iterable[str]:
+        """Return the fields in question, in the policy's order. Raises PurposeNotAllowedError."""
+        policy, asked = self._bench.standing.authority.policy, self._question
+        if not asked.purpose and asked.action not in PURPOSED:
+            return policy.fields
+        purpose = policy.purposes.get(asked.purpose)
+        if purpose is None:
+            raise refusal("purpose")
+        return [name for name in policy.fields if name in purpose.fields]
 
     def refusal(self, field: str) -> AccessDeniedError | None:
         """Return why the field is refused, or None when it is permitted. HOT: once per item."""

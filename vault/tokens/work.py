@@ -23,7 +23,7 @@ from vault.audit.entry import NO_DECISION, Decision, Entry
 from vault.audit.packing import Items
 from vault.audit.receipt import Receipt
 from vault.domain.actions import Action
-from vault.domain.errors import ConflictError, VaultError
+from vault.domain.errors import ConflictError, LimitExceededError, VaultError
 from vault.domain.faults import describe
 from vault.domain.model import Actor, Origin, Outcome, Reveal
 from vault.fields.notes import normalise_note
@@ -56,7 +56,7 @@ class Reads:
     tokens: dict[int, TokenRow] = field(default_factory=dict)
     subjects: dict[int, SubjectKeys] = field(default_factory=dict)
     subject_tokens: dict[int, list[TokenRow]] = field(default_factory=dict)
-    references: dict[bytes, int] = field(default_factory=dict)
+    references: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     matches: list[Any] = field(default_factory=list)
     replays: dict[bytes, Any] = field(default_factory=dict)
 
@@ -208,6 +208,14 @@ class HotWork(ABC):
             self.deliver()
         except Exception as error:  # noqa: BLE001 - whoever waited has gone; the lane serves the others
             LOGGER.error("a delivery failed: %s", describe(error))  # noqa: TRY400 - a traceback quotes values
+
+
+def require_size(size: int, limit: int) -> None:
+    """Refuse more items than the policy allows. Raises LimitExceededError; nothing is truncated."""
+    if size > limit:
+        raise LimitExceededError(
+            f"items: the policy allows {limit} in one request", field="items", rule="too_many"
+        )
 
 
 def waiting(work: HotWork) -> Callable[[], Result]:
