@@ -35,7 +35,7 @@ def unpad(padded: bytes) -> str:
     end = int.from_bytes(padded[:2], "big") + 2
     if end > len(padded):
         raise MalformedError("pad_length")
-    if padded[end:].strip(b"\0"):
+    if len(padded.rstrip(b"\0")) > end:
         raise MalformedError("pad_zeros")
     try:
         return padded[2:end].decode()

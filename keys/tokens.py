@@ -28,10 +28,17 @@ NONCE_LENGTH = 8
 MAX_ROW_ID = (1 << 63) - 1
 MAX_TOKEN_KEY_VERSION = 0xFFF
 SUBJECT_PREFIX = "sub"
+TEXT_LENGTH = 44
+
+WORTH_ONE_PIECE = 4
+"""Fewer texts are read one by one: that is quicker."""
 
 _CRC_START = 0xFFFF
 _BLOCK = struct.Struct(">Q8s")
 _TEXT = re.compile(r"([a-z]{3})_([0-9a-f]{40})").fullmatch
+_START = re.compile(r"[a-z]{3}_").fullmatch
+_SUBJECT_START = f"{SUBJECT_PREFIX}_"
+_RAW_LENGTH = 20
 _PREFIX = re.compile(r"[a-z]{3}").fullmatch
 
 
@@ -167,8 +174,40 @@ class TokenKeys:
             refused[0] = MalformedError("check")
         raise refused[0]
 
-    def decode_many(self, texts: Iterable[str]) -> list[DecodedToken | MalformedError]:
-        """Return, for each text, what it says or why it is refused; one cipher call per key version."""
+    def decode_many(self, texts: Sequence[str]) -> list[DecodedToken | MalformedError]:
+        """Return, for each text, what it says or why it is refused; one cipher call per key version. HOT."""
+        return self._decode_uniform(texts) or self._decode_each(texts)
+
+    def _decode_uniform(self, texts: Sequence[str]) -> list[DecodedToken | MalformedError] | None:
+        """Return what ``texts`` say if all are good and of one kind and key version; else None.
+
+        Nearly every batch is like that, and read in one piece it takes half the
+        time. Whatever is found amiss is left to ``_decode_each`` to name.
+        """
+        raw = _in_one_piece(texts)
+        reading = self._readable.get(raw[:2])
+        starts = [text[:4] for text in texts]
+        if reading is None:
+            return None
+        key, kind, of_subjects = reading
+        if not all(_START(start) and (start == _SUBJECT_START) is of_subjects for start in set(starts)):
+            return None
+        crcs = {start: crc_hqx(start.encode(), _CRC_START) for start in set(starts)}
+        places = range(0, len(raw), _RAW_LENGTH)
+        # Over a text and its own check bytes this CRC is zero.
+        checks = map(crc_hqx, [raw[at : at + _RAW_LENGTH] for at in places], map(crcs.__getitem__, starts))
+        if any(checks):
+            return None
+        plain = key.blocks.decrypt(b"".join([raw[at + 2 : at + 18] for at in places]))
+        rows = list(_BLOCK.iter_unpack(plain))
+        if min(rows)[0] < 1 or max(rows)[0] > MAX_ROW_ID:
+            return None
+        prefixes = {start: start[:3] for start in crcs}
+        version, make = key.version, DecodedToken._make
+        pairs = zip(starts, rows, strict=True)
+        return [make((prefixes[start], kind, version, row_id, nonce)) for start, (row_id, nonce) in pairs]
+
+    def _decode_each(self, texts: Iterable[str]) -> list[DecodedToken | MalformedError]:
         results: dict[int, DecodedToken | MalformedError] = {}
         refused: dict[int, MalformedError] = {}
         for key, admitted in self._admit(texts, refused).items():
@@ -209,6 +248,21 @@ class TokenKeys:
                 by_key[key] = []
             by_key[key].append((at, prefix, kind, raw[2:18]))
         return by_key
+
+
+def _in_one_piece(texts: Sequence[str]) -> bytes:
+    """Return what follows the prefixes of all ``texts``, joined; nothing unless they begin with one head."""
+    count = len(texts)
+    if count < WORTH_ONE_PIECE or set(map(len, texts)) != {TEXT_LENGTH}:
+        return b""
+    digits = "".join([text[4:] for text in texts])
+    try:
+        raw = bytes.fromhex(digits)
+    except ValueError:
+        return b""
+    # Upper case and white space do not survive the round trip.
+    uniform = raw.hex() == digits and all(raw[at::_RAW_LENGTH] == raw[at : at + 1] * count for at in (0, 1))
+    return raw if uniform else b""
 
 
 def _head(kind: TokenKind, version: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -69,29 +70,28 @@ def initialise(
     """Make a vault in ``home``: folders, root key, database, keys, policy, two people.
 
     SQLite inside ``home`` unless ``database_url`` is given. Raises ConflictError
-    when there is one already, InvalidInputError for people or policy. What was
-    begun is taken away again when it fails.
+    when there is one already, InvalidInputError for people or policy,
+    UnavailableError when the folder cannot be written or the database not be
+    reached. When it fails, what it made is taken away again, and nothing else.
     """
     home = home.absolute()
     for name in (FILE, ROOT_KEY, SQLITE, DATABASE_URL):
         # The key or the data of a vault whose settings file is lost are a vault all the same.
         if (home / name).exists():
             raise ConflictError(f"there is a vault in this folder already: {name}")
-    existed = home.exists()
+    made: list[Path] = []
     try:
-        settings = _make_home(home, database_url)
+        settings = _make_home(home, database_url, made)
         wrapper = KeyFileWrapper.create(settings.root_key)
-        database = Database.open(settings.database_url)
-        try:
-            upgrade(database)
-            people = _fill(
-                database, wrapper, policy, people=(administrator, officer), now=now or system_clock()
-            )
-        finally:
-            database.close()
+        made.append(settings.root_key)
+        people = _make_database(
+            settings, wrapper, policy, people=(administrator, officer), now=now or system_clock()
+        )
+    except (OSError, KeysError):
+        _take_away(made)
+        raise UnavailableError("the folder of the vault cannot be written") from None
     except BaseException:
-        # Nothing here is older than this call, but the folder may be.
-        _take_away(home, existed=existed)
+        _take_away(made)
         raise
     return Initialised(settings, people)
 
@@ -135,34 +135,60 @@ def migrate(settings: Settings) -> None:
         database.close()
 
 
-def _make_home(home: Path, database_url: str) -> Settings:
+def _make_home(home: Path, database_url: str, made: list[Path]) -> Settings:
+    """Make folders and files; append to ``made`` each as soon as it is there."""
+    home.parent.mkdir(parents=True, exist_ok=True)
     for folder in (home, home / "data", home / "keys", home / "log"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            made.append(folder)
     if database_url:
         # It may hold a password, so it gets a file of its own.
-        _write(home / DATABASE_URL, database_url + "\n")
+        _write(home / DATABASE_URL, database_url + "\n", made)
         line = f'url_file = "{DATABASE_URL}"'
     else:
         # SQLite gives its write-ahead log the mode of the database.
-        _write(home / SQLITE, "")
+        _write(home / SQLITE, "", made)
+        made += [home / f"{SQLITE}-wal", home / f"{SQLITE}-shm"]
         line = f"# SQLite in {SQLITE}"
-    _write(home / FILE, TEMPLATE.format(database=line))
+    _write(home / FILE, TEMPLATE.format(database=line), made)
     return Settings.load(home)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, made: list[Path]) -> None:
     """Write a new file that only its owner may read."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError:
+        raise ConflictError("another vault is being made in this folder") from None
+    made.append(path)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
 
 
-def _take_away(home: Path, *, existed: bool) -> None:
-    if not existed:
-        shutil.rmtree(home, ignore_errors=True)
-        return
-    for name in (FILE, ROOT_KEY, DATABASE_URL, SQLITE, f"{SQLITE}-wal", f"{SQLITE}-shm"):
-        (home / name).unlink(missing_ok=True)
+def _take_away(made: list[Path]) -> None:
+    for path in reversed(made):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _make_database(
+    settings: Settings,
+    wrapper: KeyFileWrapper,
+    policy: Policy,
+    *,
+    people: tuple[Person, Person],
+    now: datetime,
+) -> Initial:
+    database = Database.open(settings.database_url)
+    try:
+        upgrade(database)
+        return _fill(database, wrapper, policy, people=people, now=now)
+    finally:
+        database.close()
 
 
 def _fill(

@@ -63,10 +63,11 @@ class Upkeep:
         self._thread.start()
 
     def stop(self) -> None:
-        """Do one last round, with what is still counted, and end."""
+        """Do one last round, with what is still counted, and end. Without a start there is nothing to end."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        if self._thread.ident is None:
+            return
+        self._thread.join()
         self.round(last=True)
 
     def round(self, *, last: bool = False) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, insert
 from vault.domain.errors import LogUnavailableError, SealedError, UnavailableError
 from vault.storage import tables
 from vault.storage.errors import RolledBackError, StaleRevisionError
+from vault.storage.prepared import Statements, bytea_array, int4, int8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +42,27 @@ class LogUnit:
 # plaintext write nothing but them and their entries.
 POSTGRESQL_APPEND: Final = """
 WITH c AS (
-    UPDATE counter SET next_index = next_index + %(size)b::int8, revision = revision + %(raise)b::int8
-    WHERE id = 1 AND NOT sealed AND revision = coalesce(%(revision)b::int8, revision)
-    RETURNING next_index - %(size)b::int8 AS first
+    UPDATE counter SET next_index = next_index + $1::int8, revision = revision + $2::int8
+    WHERE id = 1 AND NOT sealed AND $3::int8 IN (revision, -1)
+    RETURNING next_index - $1::int8 AS first
 ), u AS (
     INSERT INTO log_unit (first, size, writer, writer_seq, mac_version, mac)
-    SELECT c.first, %(size)b::int4, %(writer)b::bytea, %(writer_seq)b::int8,
-           %(mac_version)b::int4, %(mac)b::bytea
+    SELECT c.first, $1::int8, $4::bytea, $5::int8, $6::int4, $7::bytea
     FROM c
 ), e AS (
     INSERT INTO log_entry (idx, leaf, body)
     SELECT c.first + x.ord - 1, x.leaf, x.body
-    FROM c, unnest(%(leaves)b::bytea[], %(bodies)b::bytea[]) WITH ORDINALITY AS x (leaf, body, ord)
+    FROM c, unnest($8::bytea[], $9::bytea[]) WITH ORDINALITY AS x (leaf, body, ord)
 ), n AS (
     INSERT INTO log_note (id, sealed)
     SELECT x.id, x.sealed
-    FROM c, unnest(%(note_ids)b::bytea[], %(notes)b::bytea[]) AS x (id, sealed)
+    FROM c, unnest($10::bytea[], $11::bytea[]) AS x (id, sealed)
 )
 SELECT first FROM c
 """
+
+ANY_REVISION: Final = -1
+"""In the place of a revision: the append does not depend on it."""
 
 SQLITE_TAKE: Final = """
 UPDATE counter SET next_index = next_index + :size, revision = revision + :raise
@@ -71,7 +74,7 @@ SQLITE_ENTRY: Final = "INSERT INTO log_entry (idx, leaf, body) VALUES (?, ?, ?)"
 
 
 def append_postgresql(
-    cursor: psycopg.Cursor[Any],
+    statements: Statements,
     unit: LogUnit,
     *,
     revision: int | None,
@@ -82,26 +85,25 @@ def append_postgresql(
 
     See :func:`append_sqlite`.
     """
-    row = cursor.execute(
+    rows = statements.run(
         POSTGRESQL_APPEND,
-        {
-            "size": len(unit.leaves),
-            "raise": int(revise),
-            "revision": revision,
-            "writer": unit.writer,
-            "writer_seq": unit.writer_seq,
-            "mac_version": unit.mac_version,
-            "mac": unit.mac,
-            "leaves": list(unit.leaves),
-            "bodies": list(unit.bodies),
-            "note_ids": [note[0] for note in notes],
-            "notes": [note[1] for note in notes],
-        },
-        prepare=True,
-    ).fetchone()
-    if row is None:
-        _refuse(cursor.execute("SELECT sealed FROM counter").fetchone())
-    return int(row[0])
+        (
+            int8(len(unit.leaves)),
+            int8(int(revise)),
+            int8(ANY_REVISION if revision is None else revision),
+            unit.writer,
+            int8(unit.writer_seq),
+            int4(unit.mac_version),
+            unit.mac,
+            bytea_array(unit.leaves),
+            bytea_array(unit.bodies),
+            bytea_array([note[0] for note in notes]),
+            bytea_array([note[1] for note in notes]),
+        ),
+    )
+    if not rows:
+        _refuse(next(iter(statements.run("SELECT sealed FROM counter")), None))
+    return int(rows[0][0])
 
 
 def append_sqlite(
@@ -144,8 +146,9 @@ def append_unit(connection: Connection, unit: LogUnit, *, revision: int | None, 
     try:
         if isinstance(driver, sqlite3.Connection):
             return append_sqlite(driver, unit, revision=revision, revise=revise)
-        with driver.cursor(binary=True) as cursor:
-            return append_postgresql(cursor, unit, revision=revision, revise=revise)
+        # The driver begins a transaction with the first statement it sees; the append goes past it.
+        connection.exec_driver_sql("SELECT 1")
+        return append_postgresql(Statements(driver), unit, revision=revision, revise=revise)
     except (sqlite3.IntegrityError, psycopg.IntegrityError, psycopg.DataError):
         raise RolledBackError("the database refused a statement") from None
     except (sqlite3.Error, psycopg.Error):

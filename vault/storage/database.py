@@ -40,6 +40,14 @@ MINIMUM_SQLITE: Final = (3, 37, 0)
 MINIMUM_POSTGRESQL: Final = 140000
 """Oldest release that its project still maintains."""
 
+_KEEPALIVE: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""A server that has gone without a word is found out within half a minute, as a lost connection."""
+
 LOCK_TIMEOUT_MS: Final = 5_000
 STATEMENT_TIMEOUT_MS: Final = 30_000
 
@@ -246,7 +254,7 @@ def _postgresql_engine(url: URL) -> Engine:
         max_overflow=8,
         pool_timeout=5,
         pool_pre_ping=True,
-        connect_args={"options": options, "connect_timeout": 5},
+        connect_args={"options": options, "connect_timeout": 5, **_KEEPALIVE},
         hide_parameters=True,
     )
 

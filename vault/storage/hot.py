@@ -25,8 +25,8 @@ MatchRow: TypeAlias = tuple[int, bytes, int, int, bytes]
 MATCH_LIMIT: Final = 1_001
 """Rows read for one digest: one more than a search may find."""
 
-ReferenceRow: TypeAlias = tuple[bytes, int]
-"""ref_digest, subject_id"""
+ReferenceRow: TypeAlias = tuple[bytes, int, bytes]
+"""ref_digest, subject_id, ref_envelope"""
 
 ReplayRow: TypeAlias = tuple[bytes, bytes, int, int, bytes]
 """scope, body_mac, created_at, log_index, result"""

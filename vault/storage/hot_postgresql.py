@@ -1,4 +1,4 @@
-"""The hot path on PostgreSQL: psycopg, binary, prepared, one connection held by the lane.
+"""The hot path on PostgreSQL: libpq, binary, prepared, one connection held by the lane.
 
 A unit that only logs, with or without sealed reasons, is one statement and so
 one round trip and one flush: the server commits it by itself. A unit with rows
@@ -14,35 +14,37 @@ from typing import Any, Final, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
+from psycopg.types.string import BytesBinaryDumper
 
 from vault.domain.errors import OutcomeUnknownError, UnavailableError, VaultError
 from vault.storage import hot
 from vault.storage.append import LogUnit, append_postgresql
 from vault.storage.database import Database, unconfirmed
 from vault.storage.errors import RolledBackError
+from vault.storage.prepared import Prepared, bytea_array, int4, int8, int8_array
 
-_TOKENS = "SELECT id, nonce, subject_id, field_id, envelope, created_at FROM token WHERE id = ANY(%t::int8[])"
+_TOKENS = "SELECT id, nonce, subject_id, field_id, envelope, created_at FROM token WHERE id = ANY($1::int8[])"
 _SUBJECT_TOKENS = (
     "SELECT id, nonce, subject_id, field_id, envelope, created_at FROM token"
-    " WHERE subject_id = ANY(%t::int8[]) AND envelope IS NOT NULL"
+    " WHERE subject_id = ANY($1::int8[]) AND envelope IS NOT NULL"
 )
 _KEYS = (
     "SELECT k.subject_id, k.generation, k.epoch, k.wrapped, s.state, s.log_subject, s.nonce, s.kind"
-    " FROM data_key k JOIN subject s ON s.id = k.subject_id WHERE k.subject_id = ANY(%t::int8[])"
+    " FROM data_key k JOIN subject s ON s.id = k.subject_id WHERE k.subject_id = ANY($1::int8[])"
 )
 _MATCHES = (
-    "SELECT t.id, t.nonce, t.subject_id, t.field_id, d.digest FROM unnest(%b::bytea[]) AS d (digest)"
+    "SELECT t.id, t.nonce, t.subject_id, t.field_id, d.digest FROM unnest($1::bytea[]) AS d (digest)"
     " CROSS JOIN LATERAL (SELECT id, nonce, subject_id, field_id FROM token WHERE digest = d.digest"
-    " AND envelope IS NOT NULL ORDER BY id LIMIT %b) AS t"
+    " AND envelope IS NOT NULL ORDER BY id LIMIT $2::int8) AS t"
 )
-_REFERENCES = "SELECT ref_digest, id FROM subject WHERE ref_digest = ANY(%b::bytea[])"
+_REFERENCES = "SELECT ref_digest, id, ref_envelope FROM subject WHERE ref_digest = ANY($1::bytea[])"
 _REPLAYS = (
-    "SELECT scope, body_mac, created_at, log_index, result FROM idempotency WHERE scope = ANY(%b::bytea[])"
+    "SELECT scope, body_mac, created_at, log_index, result FROM idempotency WHERE scope = ANY($1::bytea[])"
 )
 _IDS = (
-    "INSERT INTO id_block (partition, next_sequence) VALUES (%b, 1 + %b::int8)"
-    " ON CONFLICT (partition) DO UPDATE SET next_sequence = id_block.next_sequence + %b::int8"
-    " RETURNING next_sequence - %b::int8"
+    "INSERT INTO id_block (partition, next_sequence) VALUES ($1::int4, 1 + $2::int8)"
+    " ON CONFLICT (partition) DO UPDATE SET next_sequence = id_block.next_sequence + $2::int8"
+    " RETURNING next_sequence - $2::int8"
 )
 
 _COPIES: Final = (
@@ -64,10 +66,15 @@ _COPY_TEXT: Final = {
     table: f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
     for _, table, columns, _ in _COPIES
 }
-_REVOKE = "UPDATE token SET envelope = NULL, digest = NULL, digest_version = NULL WHERE id = ANY(%t::int8[])"
+_REVOKE = "UPDATE token SET envelope = NULL, digest = NULL, digest_version = NULL WHERE id = ANY($1::int8[])"
 _REPLAY_INSERT = (
-    "INSERT INTO idempotency (scope, body_mac, created_at, log_index, result) VALUES (%b, %b, %b, %b, %b)"
+    "INSERT INTO idempotency (scope, body_mac, created_at, log_index, result)"
+    " VALUES ($1::bytea, $2::bytea, $3::int8, $4::int8, $5::bytea)"
 )
+
+
+_CERTAIN: Final = frozenset({"22", "23", "40"})
+"""Classes of errors that some work of the unit brought about: data, constraint, deadlock."""
 
 
 class PostgresqlHotConnection:
@@ -76,66 +83,65 @@ class PostgresqlHotConnection:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: psycopg.Connection[Any] | None = None
-        self._cursor: psycopg.Cursor[Any] | None = None
+        self._statements: Prepared | None = None
         self._unconfirmed = False
 
     def read_tokens(self, ids: Sequence[int]) -> list[hot.TokenRow]:
         """See the protocol."""
-        return self._read(_TOKENS, (_int_array(ids),))
+        return self._read(_TOKENS, int8_array(ids))
 
     def read_subject_tokens(self, subject_ids: Sequence[int]) -> list[hot.TokenRow]:
         """See the protocol."""
-        return self._read(_SUBJECT_TOKENS, (_int_array(subject_ids),))
+        return self._read(_SUBJECT_TOKENS, int8_array(subject_ids))
 
     def read_keys(self, subject_ids: Sequence[int]) -> list[hot.KeyRow]:
         """See the protocol."""
-        return self._read(_KEYS, (_int_array(subject_ids),))
+        return self._read(_KEYS, int8_array(subject_ids))
 
     def read_matches(self, digests: Sequence[bytes]) -> list[hot.MatchRow]:
         """See the protocol."""
-        return self._read(_MATCHES, (list(digests), hot.MATCH_LIMIT))
+        return self._read(_MATCHES, bytea_array(digests), int8(hot.MATCH_LIMIT))
 
     def read_references(self, digests: Sequence[bytes]) -> list[hot.ReferenceRow]:
         """See the protocol."""
-        return self._read(_REFERENCES, (list(digests),))
+        return self._read(_REFERENCES, bytea_array(digests))
 
     def read_replays(self, scopes: Sequence[bytes]) -> list[hot.ReplayRow]:
         """See the protocol."""
-        return self._read(_REPLAYS, (list(scopes),))
+        return self._read(_REPLAYS, bytea_array(scopes))
 
     def take_ids(self, partition: int, count: int) -> int:
         """See the protocol."""
-        with self._guarded(committing=False) as cursor:
-            row = cursor.execute(_IDS, (partition, count, count, count), prepare=True).fetchone()
-        return int(cast("tuple[int]", row)[0])
+        ((first,),) = self._read(_IDS, int4(partition), int8(count))
+        return int(first)
 
     def commit(self, unit: LogUnit, writes: hot.Writes, revision: int) -> int:
         """See the protocol."""
         self._unconfirmed = False
         if writes.only_notes:
-            with self._guarded(committing=True) as cursor:
-                first = append_postgresql(cursor, unit, revision=revision, revise=False, notes=writes.notes)
+            with self._guarded(committing=True) as statements:
+                first = append_postgresql(
+                    statements, unit, revision=revision, revise=False, notes=writes.notes
+                )
             self._confirm()
             return first
-        with self._guarded(committing=False) as cursor:
-            cursor.execute("BEGIN")
-            _copy(cursor, writes)
+        with self._guarded(committing=False) as statements:
+            statements.command("BEGIN")
+            _copy(self._connection, writes)
             if writes.revoked:
-                cursor.execute(_REVOKE, (_int_array(writes.revoked),), prepare=True)
+                statements.run(_REVOKE, (int8_array(writes.revoked),))
             first = append_postgresql(
-                cursor, unit, revision=revision, revise=bool(writes.revoked), notes=writes.notes
+                statements, unit, revision=revision, revise=bool(writes.revoked), notes=writes.notes
             )
             for scope, body_mac, created_at, position, result in writes.replays:
-                cursor.execute(
-                    _REPLAY_INSERT, (scope, body_mac, created_at, first + position, result), prepare=True
-                )
-            transaction = cursor.connection
-        with self._guarded(committing=True) as cursor:
-            if cursor.connection is not transaction:
+                values = (scope, body_mac, int8(created_at), int8(first + position), result)
+                statements.run(_REPLAY_INSERT, values)
+            transaction = statements
+        with self._guarded(committing=True) as statements:
+            if statements is not transaction:
                 # Opened anew: a COMMIT would succeed there and commit nothing.
                 raise UnavailableError("the database connection was lost")
-            cursor.execute("COMMIT")
-            if cursor.statusmessage != "COMMIT":
+            if statements.command("COMMIT") != "COMMIT":
                 raise UnavailableError("the database rolled back")
         self._confirm()
         return first
@@ -144,18 +150,18 @@ class PostgresqlHotConnection:
         """See the protocol."""
         if self._connection is not None:
             self._connection.close()
-            self._connection = self._cursor = None
+            self._connection = self._statements = None
 
-    def _read(self, statement: str, parameters: tuple[Any, ...]) -> list[Any]:
-        with self._guarded(committing=False) as cursor:
-            return cursor.execute(statement, parameters, prepare=True).fetchall()
+    def _read(self, statement: str, *values: bytes) -> list[Any]:
+        with self._guarded(committing=False) as statements:
+            return statements.run(statement, values)
 
     @contextmanager
-    def _guarded(self, *, committing: bool) -> Iterator[psycopg.Cursor[Any]]:
-        """Give the cursor; on any error leave no transaction open and say what became of it."""
-        cursor = self._open()
+    def _guarded(self, *, committing: bool) -> Iterator[Prepared]:
+        """Give the statements; on any error leave no transaction open and say what became of it."""
+        statements = self._open()
         try:
-            yield cursor
+            yield statements
         except psycopg.Error as error:
             raise self._classified(error, committing=committing) from None
         except BaseException:
@@ -172,7 +178,7 @@ class PostgresqlHotConnection:
                 return OutcomeUnknownError("the database did not answer a commit")
             return UnavailableError("the database connection was lost")
         self._roll_back()
-        if error.sqlstate[:2] in {"22", "23"}:
+        if error.sqlstate[:2] in _CERTAIN:
             return RolledBackError(f"the database refused a statement ({error.sqlstate})")
         return UnavailableError(f"the database cannot serve now ({error.sqlstate})")
 
@@ -192,22 +198,26 @@ class PostgresqlHotConnection:
             self._unconfirmed = False
             raise OutcomeUnknownError("the synchronous standby did not confirm")
 
-    def _open(self) -> psycopg.Cursor[Any]:
-        if self._cursor is not None and self._connection is not None and not self._connection.closed:
-            return self._cursor
+    def _open(self) -> Prepared:
+        if self._statements is not None and self._connection is not None and not self._connection.closed:
+            return self._statements
         connection = cast("psycopg.Connection[Any]", self._database.hold())
         connection.autocommit = True
         connection.add_notice_handler(self._notice)
+        # Else bytes are written by the one for the DB-API's Binary, in Python, at three times the cost.
+        connection.adapters.register_dumper(bytes, BytesBinaryDumper)
         self._connection = connection
-        self._cursor = connection.cursor(binary=True)
-        return self._cursor
+        self._statements = Prepared(connection)
+        return self._statements
 
     def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
         if unconfirmed(notice):
             self._unconfirmed = True
 
 
-def _copy(cursor: psycopg.Cursor[Any], writes: hot.Writes) -> None:
+def _copy(connection: psycopg.Connection[Any] | None, writes: hot.Writes) -> None:
+    assert connection is not None  # a transaction has begun on it
+    cursor = connection.cursor()
     for attribute, table, _, types in _COPIES:
         rows = getattr(writes, attribute)
         if not rows:
@@ -217,8 +227,3 @@ def _copy(cursor: psycopg.Cursor[Any], writes: hot.Writes) -> None:
             write_row = copy.write_row
             for row in rows:
                 write_row(row)
-
-
-def _int_array(values: Sequence[int]) -> str:
-    # The text form is parsed faster than psycopg builds the binary one in Python.
-    return "{" + ",".join(map(str, values)) + "}"

@@ -37,7 +37,7 @@ _MATCHES = (
     "SELECT id, nonce, subject_id, field_id, digest FROM token"
     " WHERE digest = ? AND envelope IS NOT NULL ORDER BY id LIMIT ?"
 )
-_REFERENCES = "SELECT ref_digest, id FROM subject WHERE ref_digest IN ({})"
+_REFERENCES = "SELECT ref_digest, id, ref_envelope FROM subject WHERE ref_digest IN ({})"
 _REPLAYS = "SELECT scope, body_mac, created_at, log_index, result FROM idempotency WHERE scope IN ({})"
 _IDS = (
     "INSERT INTO id_block (partition, next_sequence) VALUES (?1, 1 + ?2)"
