@@ -28,7 +28,7 @@ bench: venv
 	$(BIN)/python -m bench $(ARGS)
 
 soak: venv
-	$(BIN)/python -m pytest -m soak $(ARGS)
+	$(BIN)/python -m pytest -m "soak or trace" $(ARGS)
 
 lock:
 	@UPGRADE=$(UPGRADE) .ci/lock

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -138,21 +137,26 @@ def migrate(settings: Settings) -> None:
 def _make_home(home: Path, database_url: str, made: list[Path]) -> Settings:
     """Make folders and files; append to ``made`` each as soon as it is there."""
     home.parent.mkdir(parents=True, exist_ok=True)
-    for folder in (home, home / "data", home / "keys", home / "log"):
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-            made.append(folder)
+    _make_folder(home, made)
+    line = f'url_file = "{DATABASE_URL}"' if database_url else f"# SQLite in {SQLITE}"
+    # First of all, and never over another: of two who make a vault here at once, one goes on.
+    _write(home / FILE, TEMPLATE.format(database=line), made)
+    for name in ("data", "keys", "log"):
+        _make_folder(home / name, made)
     if database_url:
         # It may hold a password, so it gets a file of its own.
         _write(home / DATABASE_URL, database_url + "\n", made)
-        line = f'url_file = "{DATABASE_URL}"'
     else:
         # SQLite gives its write-ahead log the mode of the database.
         _write(home / SQLITE, "", made)
         made += [home / f"{SQLITE}-wal", home / f"{SQLITE}-shm"]
-        line = f"# SQLite in {SQLITE}"
-    _write(home / FILE, TEMPLATE.format(database=line), made)
     return Settings.load(home)
+
+
+def _make_folder(path: Path, made: list[Path]) -> None:
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+        made.append(path)
 
 
 def _write(path: Path, text: str, made: list[Path]) -> None:
@@ -170,7 +174,9 @@ def _write(path: Path, text: str, made: list[Path]) -> None:
 def _take_away(made: list[Path]) -> None:
     for path in reversed(made):
         if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+            # Unless somebody else has put something there.
+            with suppress(OSError):
+                path.rmdir()
         else:
             path.unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ from vault.assembly import Initialised, initialise, migrate, open_vault
 from vault.domain.errors import ConflictError, InvalidInputError, SealedError, UnavailableError
 from vault.domain.model import Role
 from vault.policy.policy import Policy
-from vault.settings import Settings
+from vault.settings import FILE, Settings
 from vault.storage.database import Database
 from vault.storage.errors import SchemaError
 from vault.storage.migrate import downgrade
@@ -242,6 +242,14 @@ def test_folder_that_cannot_be_written_leaves_nothing(tmp_path: Path, blocked: s
     with pytest.raises(UnavailableError, match="written"):
         make(home)
     assert contents(tmp_path) == before
+
+
+def test_file_that_somebody_put_there_meanwhile_is_not_written_over(tmp_path: Path) -> None:
+    """A link into nowhere is not there to those who look, and is to those who write."""
+    (tmp_path / FILE).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConflictError):
+        make(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
 def test_vaults_made_in_one_folder_at_once_are_one_vault(tmp_path: Path) -> None:

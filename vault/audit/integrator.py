@@ -38,6 +38,9 @@ UNITS: Final = 2_000
 ENTRIES: Final = 10_000
 """Taken at most in one go, give or take a unit: a backlog is worked off in several transactions."""
 
+WRITERS: Final = 4_096
+"""Writers remembered, those used last: a process has two, and a new one gets new ones."""
+
 MAC_LENGTH: Final = 32
 TREE: Final = "log_tree"
 
@@ -129,7 +132,8 @@ def _open_tree(tree: log.TreeRow, keyring: Keyring) -> tuple[Frontier, dict[byte
 
 def _closed_tree(frontier: Frontier, writers: dict[bytes, int], keyring: Keyring) -> log.TreeRow:
     """Return the tree row: the writers' counters stand behind a MAC over both columns (log-entry.md 9.5)."""
-    edge, counters = frontier.to_bytes(), msgspec.msgpack.encode(writers)
+    recent = dict(list(writers.items())[-WRITERS:])
+    edge, counters = frontier.to_bytes(), msgspec.msgpack.encode(recent)
     row = sha256(edge + counters).digest()
     code = keyring.authority.mac(TREE, "1", version=frontier.size, row=row)
     return log.TreeRow(edge, code + counters)
@@ -201,5 +205,7 @@ def _take(
         keyring.log_mac.verify(unit.writer, unit.writer_seq, leaves, code=unit.mac)
     except KeysError:
         raise TamperDetectedError("a unit of the log is not ours", reference=str(unit.first)) from None
+    # Taken out first, so that the map is in order of last use.
+    writers.pop(unit.writer, None)
     writers[unit.writer] = unit.writer_seq
     frontier.extend(leaves)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, insert
 
 from vault.domain.errors import LogUnavailableError, SealedError, UnavailableError
@@ -146,8 +147,9 @@ def append_unit(connection: Connection, unit: LogUnit, *, revision: int | None, 
     try:
         if isinstance(driver, sqlite3.Connection):
             return append_sqlite(driver, unit, revision=revision, revise=revise)
-        # The driver begins a transaction with the first statement it sees; the append goes past it.
-        connection.exec_driver_sql("SELECT 1")
+        if driver.info.transaction_status is TransactionStatus.IDLE:
+            # The driver begins a transaction with the first statement it sees; the append goes past it.
+            connection.exec_driver_sql("SELECT 1")
         return append_postgresql(Statements(driver), unit, revision=revision, revise=revise)
     except (sqlite3.IntegrityError, psycopg.IntegrityError, psycopg.DataError):
         raise RolledBackError("the database refused a statement") from None

@@ -153,10 +153,11 @@ class SqliteHotConnection:
 
     def _roll_back(self) -> None:
         connection = self._connection
-        if connection is None or not connection.in_transaction:
+        if connection is None:
             return
         try:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
         except sqlite3.Error:
             self.close()
 

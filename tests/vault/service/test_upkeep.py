@@ -180,6 +180,20 @@ def test_fault_of_ours_is_trouble_and_tells_no_value(
     assert CANARY not in caplog.text
 
 
+def test_round_in_which_another_node_was_faster_is_no_trouble(embedded: Counter) -> None:
+    class Slower(Integrator):
+        def integrate(self, keyring: Keyring, now_us: int) -> Progress | None:
+            super().integrate(keyring, now_us)
+            return None
+
+    vault = embedded.vault
+    upkeep = Upkeep(
+        vault.changes, Slower(vault.changes.database, vault.upkeep._integrator._outside), vault.clock
+    )
+    upkeep.round()
+    assert upkeep.health.trouble == ""
+
+
 def test_records_of_requests_are_kept_for_a_day(embedded: Counter) -> None:
     embedded.tokenize(phone("010-1234-5678"), key="k1")
     database = embedded.vault.changes.database

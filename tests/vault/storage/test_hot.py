@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from sqlalchemy import select, text, update
 
 from tests.support.faults import terminate_others, told
-from tests.vault.storage.units import Units, counter, require_whole_log
+from tests.vault.storage.units import Units, append, counter, require_whole_log
 from vault.domain.errors import SealedError, UnavailableError, VaultError
 from vault.storage import tables
 from vault.storage.database import Database
@@ -188,17 +189,77 @@ def test_fault_of_ours_after_rows_were_sent_leaves_no_transaction_open(
     assert require_whole_log(log_database) == 1
 
 
-def test_interrupted_commit_leaves_no_transaction_open(hot: HotConnection, log_database: Database) -> None:
-    class Interrupting(list[Any]):
-        def __iter__(self) -> Iterator[Any]:
-            raise KeyboardInterrupt
+class Interrupting(list[Any]):
+    """Rows at which somebody interrupts, after ``act``."""
 
-    writes = Writes(tokens=[token(30, 1)], replays=Interrupting([()]))
+    def __init__(self, act: Callable[[], object] = lambda: None) -> None:
+        super().__init__([()])
+        self._act = act
+
+    def __iter__(self) -> Iterator[Any]:
+        self._act()
+        raise KeyboardInterrupt
+
+
+def check_interrupted(hot: HotConnection, database: Database, rows: Interrupting) -> None:
     with pytest.raises(KeyboardInterrupt):
-        hot.commit(Units().make(), writes, 1)
+        hot.commit(Units().make(), Writes(tokens=[token(30, 1)], replays=rows), 1)
     assert hot.commit(Units().make(), Writes(), 1) == 0
     assert hot.read_tokens([BASE + 30]) == []
-    assert require_whole_log(log_database) == 1
+    assert require_whole_log(database) == 1
+
+
+def test_interrupted_commit_leaves_no_transaction_open(hot: HotConnection, log_database: Database) -> None:
+    check_interrupted(hot, log_database, Interrupting())
+
+
+def test_interrupted_commit_whose_connection_was_given_up_leaves_nothing(
+    hot: HotConnection, log_database: Database
+) -> None:
+    check_interrupted(hot, log_database, Interrupting(hot.close))
+
+
+def test_interrupted_commit_that_cannot_be_rolled_back_closes_its_connection(
+    hot: HotConnection, log_database: Database
+) -> None:
+    def lose() -> None:
+        held = hot._connection  # type: ignore[attr-defined]  # of both kinds
+        if isinstance(held, sqlite3.Connection):
+            held.close()
+        else:
+            terminate_others(log_database.engine.url.render_as_string())
+
+    check_interrupted(hot, log_database, Interrupting(lose))
+
+
+DEFERRED = (
+    "CREATE TABLE elder (id INTEGER PRIMARY KEY)",
+    "CREATE TABLE younger (id INTEGER REFERENCES elder DEFERRABLE INITIALLY DEFERRED)",
+)
+ON_SQLITE = ("CREATE TRIGGER t AFTER INSERT ON log_unit BEGIN INSERT INTO younger VALUES (1); END",)
+_BODY = "BEGIN INSERT INTO younger VALUES (1); RETURN NULL; END"
+ON_POSTGRESQL = (
+    f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $${_BODY}$$",
+    "CREATE TRIGGER t AFTER INSERT ON log_unit EXECUTE FUNCTION f()",
+)
+
+
+@pytest.mark.parametrize("rows", [False, True], ids=["log-only", "with-rows"])
+def test_commit_that_the_database_refuses_is_rolled_back(
+    hot: HotConnection, log_database: Database, rows: bool
+) -> None:
+    with log_database.writing() as connection:
+        for statement in DEFERRED + (ON_SQLITE if log_database.dialect == "sqlite" else ON_POSTGRESQL):
+            connection.execute(text(statement))
+    with pytest.raises(RolledBackError):
+        hot.commit(Units().make(2), filled() if rows else Writes(), 1)
+    assert require_whole_log(log_database) == 0
+    with pytest.raises(UnavailableError):
+        append(log_database, Units().make())
+    with log_database.writing() as connection:
+        on = "" if log_database.dialect == "sqlite" else " ON log_unit"
+        connection.execute(text(f"DROP TRIGGER t{on}"))
+    assert hot.commit(Units().make(2), filled() if rows else Writes(), 1) == 0
 
 
 def test_reserved_numbers_follow_each_other_within_a_partition(hot: HotConnection) -> None:
