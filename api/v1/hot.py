@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import orjson
 
@@ -23,11 +23,10 @@ from api.faults import report
 from api.metrics import Metrics
 from api.session import Bearers
 from vault.domain.actions import Action
-from vault.domain.errors import InvalidInputError, LimitExceededError
+from vault.domain.errors import InvalidInputError
 from vault.domain.model import Actor, Origin
 from vault.service.tokens import (
     MAX_BODY,
-    MAX_ITEMS,
     DetokenizeRequest,
     HotWork,
     Replay,
@@ -145,13 +144,11 @@ class HotRoutes:
 
     def _tokenizing(self, actor: Actor, origin: Origin, headers: Headers, body: bytes) -> HotWork:
         request = self._tokenize.read(body)
-        _require_few(request.items)
         return self._vault.tokens.tokenize(actor, origin, request, replay=_replay(headers, body))
 
     def _detokenizing(self, actor: Actor, origin: Origin, headers: Headers, body: bytes) -> HotWork:
         refuse_key(headers)
         request = self._detokenize.read(body)
-        _require_few(request.items)
         return self._vault.tokens.detokenize(actor, origin, request)
 
     def _searching(self, actor: Actor, origin: Origin, headers: Headers, body: bytes) -> HotWork:
@@ -178,11 +175,6 @@ def _replay(headers: Headers, body: bytes) -> Replay | None:
             rule="pattern",
         )
     return Replay(key.decode("ascii"), sha256(body).digest())
-
-
-def _require_few(items: list[Any]) -> None:
-    if len(items) > MAX_ITEMS:
-        raise LimitExceededError(f"items: a request has at most {MAX_ITEMS}", field="items", rule="too_many")
 
 
 def _settle(done: asyncio.Future[None]) -> None:

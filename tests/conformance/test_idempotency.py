@@ -7,7 +7,9 @@ from threading import Barrier, Thread
 import pytest
 from sqlalchemy import update
 
-from tests.conformance.counter import GENDER, Counter, item, phone
+from tests.conformance.counter import GENDER, PHONE, Counter, item, phone
+from tests.support.furnished import MEMBER
+from vault.access import grants
 from vault.domain.errors import (
     ConflictError,
     IdempotencyConflictError,
@@ -40,6 +42,21 @@ def test_a_replay_says_what_existed_before_and_what_is_gone_since(counter: Count
     assert kept["existing"] is True
     assert gone == {"error": {"code": "token_revoked", "field": "token", "rule": "token_revoked"}}
     assert work.partial
+
+
+def test_a_replay_tells_nothing_that_is_forbidden_by_now(counter: Counter) -> None:
+    furnished, admin = counter.furnished, counter.actor("admin")
+    service, furnished.actors["till"] = furnished.service(admin, "till")
+    made = [
+        furnished.grant(admin, ("service", service), ("token:tokenize",), purposes=(MEMBER,), fields=(field,))
+        for field in (PHONE, GENDER)
+    ]
+    items = [phone("010-1234-5678", label="m"), item(GENDER, "F", label="m")]
+    first = counter.tokenize(*items, key="k1", by="till")["items"]
+    grants.revoke(counter.vault.changes, furnished.request(admin), made[0])
+    forbidden, kept = counter.tokenize(*items, key="k1", by="till")["items"]
+    assert forbidden["error"]["code"] == "access_denied"
+    assert kept == first[1]
 
 
 def test_another_body_is_refused(counter: Counter) -> None:

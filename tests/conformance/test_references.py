@@ -21,6 +21,22 @@ def test_asking_again_by_reference_gives_the_token_there_is(counter: Counter) ->
     assert counter.count(tables.token) == 1
 
 
+def test_a_token_somebody_else_made_is_never_told(counter: Counter) -> None:
+    """Whoever may tokenize could otherwise test guesses, and confirm every value of an enumeration."""
+    theirs = counter.tokenize(
+        item(GENDER, "F", label="m"), phone("010-1234-5678", label="m", external_ref="u")
+    )
+    guesses = counter.tokenize(
+        *(item(GENDER, guess, external_ref="u") for guess in ("F", "M", "U")),
+        phone("010-1234-5678", external_ref="u"),
+        by="desk",
+    )["items"]
+    assert not any("existing" in answer for answer in guesses)
+    assert {answer["subject"] for answer in guesses} == {theirs["items"][0]["subject"]}
+    again = counter.tokenize(item(GENDER, "F", external_ref="u"), by="desk")["items"][0]
+    assert again == {**guesses[0], "existing": True}
+
+
 def test_a_changed_value_gives_a_new_token_of_the_same_subject(counter: Counter) -> None:
     first = counter.tokenize(phone("010-1234-5678", external_ref="user-1"))["items"][0]
     changed = counter.tokenize(phone("010-9999-5678", external_ref="user-1"))["items"][0]

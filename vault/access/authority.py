@@ -169,17 +169,17 @@ class Authority:
 def needs_approval(row: GrantRow) -> bool:
     """Say whether a grant waits for the officer.
 
-    One that can let a whole value out does. So does one that lets a service see
-    or find anything: an administrator makes services alone, so without a second
-    person the administrator could read masks and test guesses through one. A
-    handler has been approved as a person already.
+    One that can let a whole value out does. So does one that lets a service see,
+    find or destroy anything: an administrator makes services alone, so without a
+    second person the administrator could read masks, test guesses and revoke
+    through one. A handler has been approved as a person already.
     """
     if row.reveal == Reveal.PLAIN and Action.TOKEN_DETOKENIZE in row.actions:
         return True
-    return row.actor_kind == ActorKind.SERVICE and not _SEEING.isdisjoint(row.actions)
+    return row.actor_kind == ActorKind.SERVICE and not _OUT_OF_ONE_HAND.isdisjoint(row.actions)
 
 
-_SEEING: Final = frozenset({Action.TOKEN_DETOKENIZE, Action.TOKEN_SEARCH})
+_OUT_OF_ONE_HAND: Final = frozenset({Action.TOKEN_DETOKENIZE, Action.TOKEN_REVOKE, Action.TOKEN_SEARCH})
 
 
 def _load(connection: Connection, keyring: Keyring, revision: int) -> Authority:

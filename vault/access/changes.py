@@ -163,6 +163,29 @@ class Changes:
             self.refuse(request, action, error, target=target)
             raise
 
+    def observe(
+        self,
+        request: Request,
+        action: Action,
+        look: Callable[[Connection, Standing], T],
+        *,
+        target: dict[str, str] | None = None,
+    ) -> Made[T]:
+        """Decide as ``make`` does, ``look`` at one state of the database, and log it.
+
+        What is looked at is read before the entry and outside its transaction,
+        so that a long look holds up nobody's writing, and given out after it.
+        Raises AccessDeniedError and whatever ``look`` raises, logged.
+        """
+        try:
+            self._decide(self.standing(request.now_us), request, action)
+            with usable_keys(), self.database.reading() as connection:
+                seen = look(connection, self.standings.current)
+        except REFUSALS as error:
+            self.refuse(request, action, error, target=target)
+            raise
+        return self.make(request, action, lambda _: Change(seen, target or {}, revises=False), target=target)
+
     def make_unasked(self, request: Request, action: Action, act: Callable[[Attempt], Change[T]]) -> Made[T]:
         """Do ``act`` and log it where no role decides: whoever asks proves it by what they bring.
 

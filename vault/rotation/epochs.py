@@ -22,8 +22,10 @@ from keys.wrappers import KeyWrapper
 from vault.access.changes import Attempt, Change, Changes
 from vault.access.entries import Request
 from vault.access.sealing import Alarm
+from vault.access.standing import Standing
 from vault.domain.actions import Action
 from vault.storage import keys as rows
+from vault.storage.database import Connection
 
 PORTION: Final = 500
 """Data keys re-wrapped in one transaction: a few milliseconds under the log's lock."""
@@ -108,13 +110,12 @@ def rewrap(changes: Changes, request: Request, after: Cursor = START) -> RewrapP
 def list_keys(changes: Changes, request: Request) -> list[KeyInfo]:
     """List every key with its state and what still hangs on it. Logged."""
 
-    def act(attempt: Attempt) -> Change[list[KeyInfo]]:
-        counts = rows.count_data_keys(attempt.connection)
-        dates = rows.read_key_dates(attempt.connection)
-        infos = [_info(record, dates[record.name], counts) for record in rows.read_keys(attempt.connection)]
-        return Change(infos, {}, revises=False)
+    def look(connection: Connection, _standing: Standing) -> list[KeyInfo]:
+        counts = rows.count_data_keys(connection)
+        dates = rows.read_key_dates(connection)
+        return [_info(record, dates[record.name], counts) for record in rows.read_keys(connection)]
 
-    return changes.make(request, Action.KEY_LIST, act).value
+    return changes.observe(request, Action.KEY_LIST, look).value
 
 
 class _Portion:

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import orjson
 
-from vault.access.changes import Attempt, Change, Changes
+from vault.access.changes import Changes
 from vault.access.entries import Request
+from vault.access.standing import Standing
 from vault.audit.folder import Written, write_export
 from vault.audit.integrator import log_key
 from vault.audit.note import checkpoint_unverified, vkey
@@ -76,41 +77,39 @@ class Audit:
         if not 1 <= limit <= PAGE:
             raise InvalidInputError(f"limit: 1 to {PAGE}", field="limit", rule="range")
 
-        def act(attempt: Attempt) -> Change[LogPage]:
-            page = _page(attempt.connection, filters, before=before, limit=limit)
-            return Change(page, {}, revises=False)
+        def look(connection: Connection, _standing: Standing) -> LogPage:
+            return _page(connection, filters, before=before, limit=limit)
 
-        return self._changes.make(request, Action.AUDIT_LIST, act).value
+        return self._changes.observe(request, Action.AUDIT_LIST, look).value
 
     def show(self, request: Request, index: int) -> dict[str, Any]:
         """Return one entry, with the reason that was given. Raises NotFoundError."""
 
-        def act(attempt: Attempt) -> Change[dict[str, Any]]:
-            found = log.read_entries(attempt.connection, index, index + 1)
+        def look(connection: Connection, standing: Standing) -> dict[str, Any]:
+            found = log.read_entries(connection, index, index + 1)
             if not found:
                 raise NotFoundError("the log has no entry of this index")
             entry = _view(found[0])
-            entry["reason"] = _reason(attempt, entry)
-            return Change(entry, {"index": str(index)}, revises=False)
+            entry["reason"] = _reason(connection, standing, entry)
+            return entry
 
-        return self._changes.make(request, Action.AUDIT_SHOW, act, target={"index": str(index)}).value
+        return self._changes.observe(request, Action.AUDIT_SHOW, look, target={"index": str(index)}).value
 
     def export_page(self, request: Request, *, start: int) -> ExportPage:
         """Return the next stretch of an export; the whole of it is start 0 and on. Raises NotFoundError."""
 
-        def act(attempt: Attempt) -> Change[ExportPage]:
-            newest = log.read_last_checkpoint(attempt.connection)
+        def look(connection: Connection, _standing: Standing) -> ExportPage:
+            newest = log.read_last_checkpoint(connection)
             if newest is None:
                 raise NotFoundError("the log has no checkpoint yet")
             size = checkpoint_unverified(newest).size
             stop = min(start + EXPORT_PAGE, size)
-            entries = log.read_entries(attempt.connection, start, stop)
-            # Another node may have signed a longer log since: the export ends where its last note says.
-            notes = list(log.read_checkpoints(attempt.connection, up_to=size)) if start == 0 else []
+            entries = log.read_entries(connection, start, stop)
+            notes = list(log.read_checkpoints(connection, up_to=size)) if start == 0 else []
             bodies = [entry.body for entry in entries]
-            return Change(ExportPage(start, bodies, notes, size), {"from": str(start)}, revises=False)
+            return ExportPage(start, bodies, notes, size)
 
-        return self._changes.make(request, Action.AUDIT_EXPORT, act).value
+        return self._changes.observe(request, Action.AUDIT_EXPORT, look, target={"from": str(start)}).value
 
     def public_key(self) -> str:
         """Return the public key of the log, as ``vkey`` text. Not secret, not logged."""
@@ -141,14 +140,14 @@ def _view(row: log.EntryRow) -> dict[str, Any]:
     return {"index": row.index, "leaf_hash": row.leaf.hex(), **body}
 
 
-def _reason(attempt: Attempt, entry: dict[str, Any]) -> str:
+def _reason(connection: Connection, standing: Standing, entry: dict[str, Any]) -> str:
     """Open the sealed reason of an entry; empty when none was given or it has been erased."""
     if not entry["note"]:
         return ""
-    sealed = log.read_note(attempt.connection, bytes.fromhex(entry["note"]))
+    sealed = log.read_note(connection, bytes.fromhex(entry["note"]))
     if sealed is None:
         return ""
-    return open_reason(attempt.keyring, entry["id"], sealed)
+    return open_reason(standing.keyring, entry["id"], sealed)
 
 
 __all__ = ["Audit", "ExportPage", "Filters", "LogPage", "Written", "log_key", "write_export"]

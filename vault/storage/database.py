@@ -247,7 +247,10 @@ def prepare_sqlite(connection: sqlite3.Connection) -> None:
 
 
 def _postgresql_engine(url: URL) -> Engine:
-    options = f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC"
+    options = (
+        f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC"
+        r" -c default_transaction_isolation=read\ committed"
+    )
     engine = create_engine(
         url,
         pool_size=8,
@@ -265,8 +268,18 @@ def _postgresql_engine(url: URL) -> Engine:
                 record.info[_UNCONFIRMED] = True
 
         connection.add_notice_handler(note)
+        _require_durable(connection)
 
     return engine
+
+
+def _require_durable(connection: psycopg.Connection[Any]) -> None:
+    """Refuse a connection whose commits are not flushed: a role or database can be altered at any time."""
+    row = connection.execute("SHOW synchronous_commit").fetchone()
+    connection.rollback()
+    if row is None or row[0] == "off":
+        connection.close()
+        raise UnavailableError("with synchronous_commit=off commits would not be durable")
 
 
 def _check_server(dialect: str, connection: Connection) -> None:

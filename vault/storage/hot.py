@@ -16,6 +16,12 @@ from vault.storage.append import LogUnit
 TokenRow: TypeAlias = tuple[int, bytes, int, int, bytes | None, int]
 """id, nonce, subject_id, field_id, envelope (None once revoked), created_at"""
 
+OwnedRow: TypeAlias = tuple[int, bytes, int, int, bytes | None, int, int]
+"""A TokenRow and created_by"""
+
+OWNED_LIMIT: Final = 256
+"""Newest tokens of a subject and maker that are looked through for one that stands for the same value."""
+
 KeyRow: TypeAlias = tuple[int, int, int, bytes, int, bytes, bytes, str]
 """subject_id, generation, epoch, wrapped, state, log_subject, subject nonce, kind"""
 
@@ -48,6 +54,7 @@ TOKEN_COLUMNS: Final = (
     "subject_id",
     "field_id",
     "created_at",
+    "created_by",
     "digest_version",
     "digest",
     "envelope",
@@ -104,8 +111,8 @@ class HotConnection(Protocol):
         """Read the tokens of these ids, in any order, each at most once."""
         ...
 
-    def read_subject_tokens(self, subject_ids: Sequence[int]) -> list[TokenRow]:
-        """Read the live tokens of these subjects."""
+    def read_subject_tokens(self, subject_ids: Sequence[int], makers: Sequence[int]) -> list[OwnedRow]:
+        """Read the newest live tokens that these actors made of these subjects, ``OWNED_LIMIT`` a pair."""
         ...
 
     def read_keys(self, subject_ids: Sequence[int]) -> list[KeyRow]:

@@ -25,8 +25,10 @@ from vault.storage.prepared import Prepared, bytea_array, int4, int8, int8_array
 
 _TOKENS = "SELECT id, nonce, subject_id, field_id, envelope, created_at FROM token WHERE id = ANY($1::int8[])"
 _SUBJECT_TOKENS = (
-    "SELECT id, nonce, subject_id, field_id, envelope, created_at FROM token"
-    " WHERE subject_id = ANY($1::int8[]) AND envelope IS NOT NULL"
+    "SELECT t.id, t.nonce, t.subject_id, t.field_id, t.envelope, t.created_at, t.created_by"
+    " FROM unnest($1::int8[]) AS s (id) CROSS JOIN unnest($2::int8[]) AS m (id) CROSS JOIN LATERAL"
+    " (SELECT * FROM token WHERE subject_id = s.id AND created_by = m.id AND envelope IS NOT NULL"
+    " ORDER BY id DESC LIMIT $3::int8) AS t"
 )
 _KEYS = (
     "SELECT k.subject_id, k.generation, k.epoch, k.wrapped, s.state, s.log_subject, s.nonce, s.kind"
@@ -59,7 +61,7 @@ _COPIES: Final = (
         "tokens",
         "token",
         hot.TOKEN_COLUMNS,
-        ("int8", "bytea", "int8", "int2", "int8", "int2", "bytea", "bytea"),
+        ("int8", "bytea", "int8", "int2", "int8", "int8", "int2", "bytea", "bytea"),
     ),
 )
 _COPY_TEXT: Final = {
@@ -77,6 +79,10 @@ _CERTAIN: Final = frozenset({"22", "23", "40"})
 """Classes of errors that some work of the unit brought about: data, constraint, deadlock."""
 
 
+_SESSION: Final = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
+"""Every statement here finds its rows by an index, however many they are: planned once, not at each call."""
+
+
 class PostgresqlHotConnection:
     """See :class:`vault.storage.hot.HotConnection`."""
 
@@ -90,9 +96,9 @@ class PostgresqlHotConnection:
         """See the protocol."""
         return self._read(_TOKENS, int8_array(ids))
 
-    def read_subject_tokens(self, subject_ids: Sequence[int]) -> list[hot.TokenRow]:
+    def read_subject_tokens(self, subject_ids: Sequence[int], makers: Sequence[int]) -> list[hot.OwnedRow]:
         """See the protocol."""
-        return self._read(_SUBJECT_TOKENS, int8_array(subject_ids))
+        return self._read(_SUBJECT_TOKENS, int8_array(subject_ids), int8_array(makers), int8(hot.OWNED_LIMIT))
 
     def read_keys(self, subject_ids: Sequence[int]) -> list[hot.KeyRow]:
         """See the protocol."""
@@ -206,9 +212,14 @@ class PostgresqlHotConnection:
         connection.add_notice_handler(self._notice)
         # Else bytes are written by the one for the DB-API's Binary, in Python, at three times the cost.
         connection.adapters.register_dumper(bytes, BytesBinaryDumper)
-        self._connection = connection
-        self._statements = Prepared(connection)
-        return self._statements
+        statements = Prepared(connection)
+        try:
+            statements.command(_SESSION)
+        except psycopg.Error:
+            connection.close()
+            raise UnavailableError("the database connection was lost") from None
+        self._connection, self._statements = connection, statements
+        return statements
 
     def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
         if unconfirmed(notice):

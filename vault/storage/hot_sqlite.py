@@ -25,8 +25,8 @@ _TOKENS = (
     " WHERE id IN (SELECT value FROM json_each(?))"
 )
 _SUBJECT_TOKENS = (
-    "SELECT id, nonce, subject_id, field_id, envelope, created_at FROM token"
-    " WHERE subject_id IN (SELECT value FROM json_each(?)) AND envelope IS NOT NULL"
+    "SELECT id, nonce, subject_id, field_id, envelope, created_at, created_by FROM token"
+    " WHERE subject_id = ? AND created_by = ? AND envelope IS NOT NULL ORDER BY id DESC LIMIT ?"
 )
 _KEYS = (
     "SELECT k.subject_id, k.generation, k.epoch, k.wrapped, s.state, s.log_subject, s.nonce, s.kind"
@@ -76,9 +76,14 @@ class SqliteHotConnection:
         """See the protocol."""
         return self._read(_TOKENS, (_json_array(ids),))
 
-    def read_subject_tokens(self, subject_ids: Sequence[int]) -> list[hot.TokenRow]:
-        """See the protocol."""
-        return self._read(_SUBJECT_TOKENS, (_json_array(subject_ids),))
+    def read_subject_tokens(self, subject_ids: Sequence[int], makers: Sequence[int]) -> list[hot.OwnedRow]:
+        """See the protocol. A query a pair costs nothing here: there is no network."""
+        return [
+            row
+            for subject_id in subject_ids
+            for maker in makers
+            for row in self._read(_SUBJECT_TOKENS, (subject_id, maker, hot.OWNED_LIMIT))
+        ]
 
     def read_keys(self, subject_ids: Sequence[int]) -> list[hot.KeyRow]:
         """See the protocol."""

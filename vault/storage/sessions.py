@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
@@ -12,8 +13,11 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from vault.storage import tables
 from vault.storage.rows import SealedRow
 
-RECENT_SESSIONS: Final = 200
-"""So many sessions of a person are looked through for an address known already."""
+RECENT_SESSIONS: Final = 10
+"""So many sessions of a person, the newest, are looked through for an address known already.
+
+Few, because a login is to take no longer for a person who logs in often.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +164,14 @@ def forget_failure(connection: Connection, account: bytes, source: str) -> None:
     )
 
 
-def forget_old_failures(connection: Connection, before_us: int) -> int:
-    """Forget counts whose window started before ``before_us``; return how many."""
+def forget_old_failures(
+    connection: Connection, before_us: int, *, kept: Collection[str], kept_before_us: int
+) -> int:
+    """Forget counts whose window started before ``before_us``; return how many.
+
+    Those under a source in ``kept`` go only when it started before ``kept_before_us``.
+    """
     column = tables.login_failure.c
-    statement = tables.login_failure.delete().where(column.window_start < before_us)
+    started = case((column.source.in_(kept), kept_before_us), else_=before_us)
+    statement = tables.login_failure.delete().where(column.window_start < started)
     return connection.execute(statement).rowcount

@@ -13,7 +13,7 @@ from vault.storage.rows import SealedRow
 
 @dataclass(frozen=True, slots=True)
 class StaffRow(SealedRow):
-    """One named person. ``roles`` holds the role and the roles that the policy declares."""
+    """One named person. ``roles`` holds exactly one word: the name of their role."""
 
     table: ClassVar[Table] = tables.staff
     lists: ClassVar[frozenset[str]] = frozenset({"roles"})
@@ -99,6 +99,12 @@ def invitation_by_macs(connection: Connection, code_macs: list[bytes]) -> Invita
     return InvitationRow.one(
         connection, select(tables.invitation).where(tables.invitation.c.code_mac.in_(code_macs))
     )
+
+
+def locked_invitation(connection: Connection, invitation_id: str) -> InvitationRow | None:
+    """Return one invitation and hold the row until the transaction ends."""
+    statement = select(tables.invitation).where(tables.invitation.c.id == invitation_id).with_for_update()
+    return InvitationRow.one(connection, statement)
 
 
 def open_invitations(connection: Connection, staff_id: str) -> list[InvitationRow]:

@@ -135,10 +135,11 @@ token = Table(
     Column("subject_id", RowId, nullable=False),
     Column("field_id", SmallInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("created_by", BigInteger, nullable=False),
     Column("digest_version", SmallInteger),
     Column("digest", LargeBinary),
     Column("envelope", LargeBinary),
-    Index("ix_token_subject_id", "subject_id"),
+    Index("ix_token_subject_id", "subject_id", "id"),
 )
 """A token and its sealed value; a revoked token keeps its row and loses envelope and digest."""
 

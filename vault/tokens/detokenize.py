@@ -16,6 +16,7 @@ from vault.audit.receipt import Receipt, Withheld
 from vault.domain.actions import Action
 from vault.domain.model import Actor, Origin, Reveal, SubjectState
 from vault.storage.hot import TokenRow
+from vault.tokens.opening import open_in_one_piece
 from vault.tokens.requests import DetokenizeItem, DetokenizeRequest
 from vault.tokens.subjectkeys import SubjectKeys
 from vault.tokens.verdicts import Verdicts
@@ -76,11 +77,21 @@ class DetokenizeWork(HotWork):
 
     def complete(self, bench: Bench) -> None:
         """See the base."""
+        opened_as = "opened" if self._plain else "masked"
+        batch = open_in_one_piece(self._decoded, bench, self._verdicts)
+        if batch is None:
+            self._complete_each(bench, opened_as)
+        else:
+            self._found += batch.opened
+            outcomes = [opened_as] * len(batch.opened)
+            self._packed = Items.pack(batch.log_subjects, batch.token_ids, batch.fields, outcomes)
+        self.decision = self._verdicts.decision()
+
+    def _complete_each(self, bench: Bench, opened_as: str) -> None:
         subjects: list[bytes] = []
         tokens: list[int] = []
         fields: list[str] = []
         outcomes: list[str] = []
-        opened_as = "opened" if self._plain else "masked"
         by_id, keys_of, refusal = bench.standing.by_id, bench.reads.subjects, self._verdicts.refusal
         for decoded in self._decoded:
             row = match(decoded, bench)
@@ -104,7 +115,6 @@ class DetokenizeWork(HotWork):
                 tokens.append(row[0])
                 fields.append(slot.name)
             self._found.append(found)
-        self.decision = self._verdicts.decision()
         self._packed = Items.pack(subjects, tokens, fields, outcomes)
 
     def items(self) -> Items | None:

@@ -220,8 +220,8 @@ def _fetch(needs: Needs, bench: Bench) -> None:
     if needs.replays:
         reads.replays.update((row[0], row) for row in connection.read_replays(list(needs.replays)))
     if needs.subject_tokens:
-        for row in connection.read_subject_tokens(list(needs.subject_tokens)):
-            reads.subject_tokens.setdefault(row[2], []).append(row)
+        for row in connection.read_subject_tokens(list(needs.subject_tokens), list(needs.makers)):
+            reads.subject_tokens.setdefault((row[2], row[6]), []).append(row)
 
 
 def _attempt(work: HotWork, step: Callable[[], None]) -> bool:

@@ -28,7 +28,7 @@ FIRST_GENERATION: Final = 1
 REF_BUCKETS: Final = (32, 64, 128, 256, 512, 1024)
 
 
-def seal_items(drafts: Sequence[ItemDraft], bench: Bench) -> None:
+def seal_items(drafts: Sequence[ItemDraft], maker: int, bench: Bench) -> None:
     """Give every draft its token row, making the subjects that do not exist yet."""
     row_ids, connection, rows = bench.row_ids, bench.connection, bench.writes.tokens
     context = bench.standing.value_context.value
@@ -53,7 +53,7 @@ def seal_items(drafts: Sequence[ItemDraft], bench: Bench) -> None:
             lookups[slot.name] = _lookup(slot, bench)
         lookup = lookups[slot.name]
         version, digest = (None, None) if lookup is None else (lookup.version, lookup.digest(draft.value))
-        rows.append((token_id, nonce, keys.id, slot.id, bench.now_us, version, digest, envelope))
+        rows.append((token_id, nonce, keys.id, slot.id, bench.now_us, maker, version, digest, envelope))
         draft.token_id, draft.token_nonce = token_id, nonce
 
 

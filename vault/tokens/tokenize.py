@@ -1,8 +1,8 @@
 """Tokenize: decide, normalise and validate, seal under the subject's data key, log, answer with tokens.
 
 Two tokens of one value are two tokens. Only an external reference makes a
-request repeatable: an item whose subject was found by its reference, and whose
-field already holds the same value there, is answered with the token it has.
+request repeatable: an item whose subject was found by its reference, and of
+which the same actor has made a token for the same value, is answered with it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from vault.domain.errors import (
 from vault.domain.model import Actor, Origin, SubjectState
 from vault.storage.hot import ReplayRow
 from vault.tokens import replay as replays
-from vault.tokens.detokenize import open_value
 from vault.tokens.drafts import ItemDraft, SubjectDraft, SubjectDrafts, explain, refused, unknown_subject
 from vault.tokens.replay import ItemRecord, Replay
 from vault.tokens.requests import TokenizeItem, TokenizeRequest
+from vault.tokens.reuse import OwnTokens, maker_of
 from vault.tokens.sealing import open_reference, seal_items
 from vault.tokens.verdicts import Verdicts
 from vault.tokens.work import SUBJECT_PREFIX, Bench, HotWork, Needs, Reads, Result, require_size
@@ -124,6 +124,7 @@ class TokenizeWork(HotWork):
             if named is not None:
                 needs.subjects.add(named[0])
                 needs.subject_tokens.add(named[0])
+                needs.makers.add(maker_of(self.actor))
 
     def _recall(self, row: ReplayRow) -> list[ItemRecord]:
         try:
@@ -145,13 +146,15 @@ class TokenizeWork(HotWork):
                 self._find(subject, bench)
             except VaultError as error:
                 subject.error = error.with_traceback(None)
+        owned = OwnTokens(self.actor, bench)
         for draft in self._drafts:
             owner = draft.subject
             if draft.error is None and owner is not None:
                 draft.error = owner.error
                 if owner.existed and draft.error is None:
-                    _reuse(draft, owner, bench)
-        seal_items([draft for draft in self._drafts if draft.error is None and not draft.existing], bench)
+                    _reuse(draft, owned)
+        fresh = [draft for draft in self._drafts if draft.error is None and not draft.existing]
+        seal_items(fresh, maker_of(self.actor), bench)
         self._pack(bench)
         if self._scope:
             self._keep(bench)
@@ -246,7 +249,11 @@ class TokenizeWork(HotWork):
         """Answer as before, from the rows of then; what was revoked since is gone."""
         tokens = bench.standing.keyring.tokens.active
         packed: list[tuple[bytes, int, str, str]] = []
-        for item, (token_id, subject_id, error, existing) in zip(self._items, records, strict=True):
+        for item, draft, record in zip(self._items, self._drafts, records, strict=True):
+            token_id, subject_id, error, existing = record
+            if draft.error is not None:
+                # Decided anew: what was allowed then may be forbidden now.
+                error = explain(draft.error, item.field if draft.slot else "field")
             answer: dict[str, Any] = {"reference": item.reference} if item.reference else {}
             row = bench.reads.tokens.get(token_id)
             subject = bench.reads.subjects.get(subject_id)
@@ -286,18 +293,15 @@ class TokenizeWork(HotWork):
         return {"log_index": self._log_index, "replayed": True, "items": self._answers}
 
 
-def _reuse(draft: ItemDraft, subject: SubjectDraft, bench: Bench) -> None:
-    """Take the token that already stands for this value, if the subject has one."""
-    keys, slot = subject.keys, draft.slot
-    assert keys is not None  # it was found
-    assert slot is not None
-    for row in bench.reads.subject_tokens.get(keys.id, ()):
-        if row[3] == slot.id:
-            opened = open_value(row, slot, keys, bench)
-            if isinstance(opened, tuple) and opened[1] == draft.value:
-                draft.existing = True
-                draft.token_id, draft.token_nonce = row[0], row[1]
-                return
+def _reuse(draft: ItemDraft, owned: OwnTokens) -> None:
+    """Take the token that this actor has for the value already, if there is one."""
+    assert draft.slot is not None  # an item without a field or subject has an error
+    assert draft.subject is not None
+    assert draft.subject.keys is not None  # it was found
+    row = owned.find(draft.subject.keys, draft.slot, draft.value)
+    if row is not None:
+        draft.existing = True
+        draft.token_id, draft.token_nonce = row[0], row[1]
 
 
 def _subject_id(draft: ItemDraft) -> int:

@@ -28,7 +28,8 @@ from vault.domain.faults import describe
 from vault.domain.model import Actor, Origin, Outcome, Reveal
 from vault.fields.notes import normalise_note
 from vault.storage.errors import RolledBackError
-from vault.storage.hot import HotConnection, TokenRow, Writes
+from vault.storage.hot import HotConnection, OwnedRow, TokenRow, Writes
+from vault.tokens.requests import MAX_ITEMS
 from vault.tokens.rowids import RowIds
 from vault.tokens.subjectkeys import SubjectKeyCache, SubjectKeys
 
@@ -44,6 +45,7 @@ class Needs:
     tokens: set[int] = field(default_factory=set)
     subjects: set[int] = field(default_factory=set)
     subject_tokens: set[int] = field(default_factory=set)
+    makers: set[int] = field(default_factory=set)
     references: set[bytes] = field(default_factory=set)
     digests: set[bytes] = field(default_factory=set)
     replays: set[bytes] = field(default_factory=set)
@@ -55,7 +57,8 @@ class Reads:
 
     tokens: dict[int, TokenRow] = field(default_factory=dict)
     subjects: dict[int, SubjectKeys] = field(default_factory=dict)
-    subject_tokens: dict[int, list[TokenRow]] = field(default_factory=dict)
+    subject_tokens: dict[tuple[int, int], list[OwnedRow]] = field(default_factory=dict)
+    """By subject and maker, the newest first."""
     references: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     matches: list[Any] = field(default_factory=list)
     replays: dict[bytes, Any] = field(default_factory=dict)
@@ -211,11 +214,10 @@ class HotWork(ABC):
 
 
 def require_size(size: int, limit: int) -> None:
-    """Refuse more items than the policy allows. Raises LimitExceededError; nothing is truncated."""
-    if size > limit:
-        raise LimitExceededError(
-            f"items: the policy allows {limit} in one request", field="items", rule="too_many"
-        )
+    """Refuse more items than policy and interface allow. Raises LimitExceededError; nothing is cut."""
+    allowed = min(limit, MAX_ITEMS)
+    if size > allowed:
+        raise LimitExceededError(f"items: a request has at most {allowed}", field="items", rule="too_many")
 
 
 def waiting(work: HotWork) -> Callable[[], Result]:

@@ -202,7 +202,7 @@ def _opened_once_reloaded(url: str) -> None:
 def test_refuses_a_database_that_commits_asynchronously(postgres_url: str) -> None:
     with superuser(postgres_url) as connection:
         connection.execute(f"ALTER DATABASE {connection.info.dbname} SET synchronous_commit = off")
-    with pytest.raises(SchemaError, match="synchronous_commit=off"):
+    with pytest.raises(UnavailableError, match="synchronous_commit=off"):
         Database.open(postgres_url)
 
 
@@ -303,6 +303,19 @@ def test_file_that_cannot_be_reached_is_unavailable_to_whoever_holds(tmp_path: P
     database = Database.open(f"sqlite:///{folder / 'vault.db'}")
     database.close()
     folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(UnavailableError):
+        database.hold()
+    database.close()
+
+
+def test_connection_that_gave_up_flushing_is_refused(postgres_url: str) -> None:
+    """What was durable when the vault opened need not be when it connects anew."""
+    database = Database.open(postgres_url)
+    with superuser(postgres_url) as connection:
+        connection.execute(f'ALTER DATABASE "{connection.info.dbname}" SET synchronous_commit = off')
+    database.engine.dispose()
+    with pytest.raises(UnavailableError), database.reading():
+        raise AssertionError("connected")
     with pytest.raises(UnavailableError):
         database.hold()
     database.close()

@@ -39,6 +39,9 @@ def hot(log_database: Database) -> Iterator[HotConnection]:
     connection.close()
 
 
+MAKER = -3
+
+
 def subject(number: int, *, reference: bytes | None = None) -> tuple[Any, ...]:
     nonce, log_subject = number.to_bytes(8, "big"), number.to_bytes(16, "big")
     return (BASE + number, nonce, "member", 0, log_subject, reference, None, 1_000)
@@ -51,7 +54,7 @@ def data_key(number: int) -> tuple[Any, ...]:
 def token(number: int, owner: int, *, digest: bytes | None = None) -> tuple[Any, ...]:
     version = None if digest is None else 1
     nonce, envelope = number.to_bytes(8, "big"), b"sealed %d" % number
-    return (BASE + number, nonce, BASE + owner, 7, 2_000, version, digest, envelope)
+    return (BASE + number, nonce, BASE + owner, 7, 2_000, MAKER, version, digest, envelope)
 
 
 def filled() -> Writes:
@@ -76,7 +79,9 @@ def test_unit_with_rows_is_read_back_as_it_was_written(hot: HotConnection) -> No
         (BASE + n, 1, 1, b"wrapped %d" % n, 0, n.to_bytes(16, "big"), n.to_bytes(8, "big"), "member")
         for n in (1, 2)
     ]
-    assert [row[0] for row in sorted(hot.read_subject_tokens([BASE + 1]))] == [BASE + n for n in (11, 12, 13)]
+    owned = hot.read_subject_tokens([BASE + 1], [MAKER, 4])
+    assert [(row[0], row[6]) for row in owned] == [(BASE + n, MAKER) for n in (13, 12, 11)]
+    assert hot.read_subject_tokens([BASE + 1], [4]) == []
     assert [row[:2] for row in map(_plain, hot.read_references([b"ref one", b"other"]))] == [
         (b"ref one", BASE + 1)
     ]
@@ -91,7 +96,7 @@ def _plain(row: Any) -> tuple[Any, ...]:
 def test_nothing_asked_is_nothing_found(hot: HotConnection) -> None:
     assert hot.read_tokens([]) == []
     assert hot.read_keys([]) == []
-    assert hot.read_subject_tokens([]) == []
+    assert hot.read_subject_tokens([], []) == []
     assert hot.read_references([]) == []
     assert hot.read_matches([]) == []
     assert hot.read_replays([]) == []
@@ -120,7 +125,7 @@ def test_revoked_token_loses_envelope_and_digest_and_raises_the_revision(
     (row,) = hot.read_tokens([BASE + 11])
     assert row[4] is None
     assert [match[0] for match in hot.read_matches([b"same"])] == [BASE + 12]
-    assert len(hot.read_subject_tokens([BASE + 1])) == 2
+    assert len(hot.read_subject_tokens([BASE + 1], [MAKER])) == 2
     assert counter(log_database).revision == 2
 
 

@@ -221,6 +221,7 @@ def _token() -> None:
         sa.Column("subject_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("field_id", sa.SmallInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", sa.BigInteger(), nullable=False),
         sa.Column("digest_version", sa.SmallInteger(), nullable=True),
         sa.Column("digest", sa.LargeBinary(), nullable=True),
         sa.Column("envelope", sa.LargeBinary(), nullable=True),
@@ -234,4 +235,4 @@ def _token() -> None:
             postgresql_where=sa.text("digest IS NOT NULL"),
             sqlite_where=sa.text("digest IS NOT NULL"),
         )
-        batch_op.create_index("ix_token_subject_id", ["subject_id"], unique=False)
+        batch_op.create_index("ix_token_subject_id", ["subject_id", "id"], unique=False)
