@@ -178,6 +178,10 @@ def _problem(error: errors.VaultError) -> Problem:
     field, rule = "", ""
     if isinstance(error, errors.InvalidInputError):
         field, rule = error.field, error.rule
+    elif isinstance(error, errors.PurposeNotAllowedError):
+        field, rule = "purpose", "not_allowed"
+    elif isinstance(error, errors.IdempotencyConflictError):
+        field, rule = "Idempotency-Key", "used"
     return Problem(status, error.code, title, error.detail, field, rule, _headers(error))
 
 

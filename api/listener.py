@@ -39,6 +39,40 @@ LOGGING: Final[dict[str, Any]] = {
 }
 
 
+class JoinedWrites:
+    """A transport that sends what is written within one turn of the loop in one piece.
+
+    Head and body of an answer are written one after the other. As two packets
+    they wake the client twice, which costs a small answer a tenth of its time.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: list[bytes] = []
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Send ``data`` before the loop waits for anything."""
+        if not self._held:
+            self._loop.call_soon(self._send)
+        self._held.append(data)
+
+    def close(self) -> None:
+        """Send what is held, then close."""
+        self._send()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        """Give whatever else the transport has."""
+        return getattr(self._transport, name)
+
+    def _send(self) -> None:
+        held, self._held = self._held, []
+        if held:
+            self._transport.write(b"".join(held))
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 with a deadline and a cap on the head of each request."""
 
@@ -48,7 +82,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a head. The parent narrows the type of the transport, too."""
-        super().connection_made(transport)
+        joined = JoinedWrites(transport, self.loop)
+        super().connection_made(joined)  # type: ignore[arg-type]  # it has all that is asked of one
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

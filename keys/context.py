@@ -6,6 +6,7 @@ Parts are length-prefixed, so no two lists of parts give the same bytes.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 from keys.errors import MalformedError
 
@@ -79,6 +80,17 @@ class ValueContext:
     def field_part(self, name: str) -> bytes:
         """Return the part of a field that ``value`` takes; the caller keeps it per field."""
         return part(utf8(name)) + _EIGHT
+
+    def values(
+        self, subject_ids: Sequence[int], field_parts: Sequence[bytes], record_ids: Sequence[int]
+    ) -> list[bytes]:
+        """Return ``value`` of each. Raises MalformedError("id_range")."""
+        head = self._head
+        rows = zip(subject_ids, field_parts, record_ids, strict=True)
+        try:
+            return [head + _U64(subject) + field_part + _U64(record) for subject, field_part, record in rows]
+        except struct.error:
+            raise MalformedError("id_range") from None
 
     def value(self, subject_id: int, field_part: bytes, record_id: int) -> bytes:
         """Return the associated data of one value. Raises MalformedError("id_range")."""

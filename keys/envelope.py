@@ -9,7 +9,7 @@ the padded value.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -51,12 +51,12 @@ def new_header(version: int, number: int) -> bytes:
 class DataKey:
     """The data key of one subject and generation, ready to seal and open. Threads may share it."""
 
-    __slots__ = ("_cipher", "_header", "generation")
+    __slots__ = ("cipher", "generation", "header")
 
     def __init__(self, generation: int, key: SecretBytes) -> None:
         self.generation = generation
-        self._header = new_header(VALUE_VERSION, generation)
-        self._cipher = new_cipher(key)
+        self.header = new_header(VALUE_VERSION, generation)
+        self.cipher = new_cipher(key)
 
     def seal(self, context: bytes, nonce: bytes, padded: bytes) -> bytes:
         """Return the envelope of ``padded`` in the place that ``context`` names.
@@ -66,16 +66,38 @@ class DataKey:
         """
         if len(nonce) != NONCE_LENGTH:
             raise MalformedError("nonce_length")
-        return self._header + nonce + self._cipher.encrypt(nonce, padded, context)
+        return self.header + nonce + self.cipher.encrypt(nonce, padded, context)
 
     def open(self, context: bytes, envelope: bytes) -> bytes:
         """Return the padded value. Raises DecryptionError for every cause there is (envelope.md 4.4)."""
-        if len(envelope) < MIN_ENVELOPE or envelope[:HEADER_LENGTH] != self._header:
+        if len(envelope) < MIN_ENVELOPE or envelope[:HEADER_LENGTH] != self.header:
             raise DecryptionError
         try:
-            return self._cipher.decrypt(envelope[HEADER_LENGTH:NONCE_END], envelope[NONCE_END:], context)
+            return self.cipher.decrypt(envelope[HEADER_LENGTH:NONCE_END], envelope[NONCE_END:], context)
         except InvalidTag:
             raise DecryptionError from None
+
+
+def open_all(
+    keys: Sequence[DataKey], contexts: Sequence[bytes], envelopes: Sequence[bytes]
+) -> list[bytes] | None:
+    """Return the padded value of each envelope under its own key, or None unless every one opens. HOT.
+
+    What :meth:`DataKey.open` does, over all of them at once: its overhead is
+    half as much again as the decryption.
+    """
+    headers = [key.header for key in keys]
+    if [envelope[:HEADER_LENGTH] for envelope in envelopes] != headers:
+        return None
+    if min(map(len, envelopes), default=MIN_ENVELOPE) < MIN_ENVELOPE:
+        return None
+    ciphers = [key.cipher for key in keys]
+    nonces = [envelope[HEADER_LENGTH:NONCE_END] for envelope in envelopes]
+    sealed = [envelope[NONCE_END:] for envelope in envelopes]
+    try:
+        return list(map(AESGCM.decrypt, ciphers, nonces, sealed, contexts))
+    except InvalidTag:
+        return None
 
 
 def generation_of(envelope: bytes) -> int:

@@ -17,6 +17,8 @@ import threading
 from binascii import crc_hqx
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from functools import partial
+from itertools import repeat
 from typing import NamedTuple, TypeAlias
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -68,6 +70,9 @@ class DecodedToken(NamedTuple):
     row_id: int
     nonce: bytes
 
+
+_MAKE = partial(tuple.__new__, DecodedToken)
+"""What ``DecodedToken._make`` does, without a call into Python."""
 
 _Admitted: TypeAlias = tuple[int, str, TokenKind, bytes]
 """Place in the batch, prefix, kind and block."""
@@ -203,9 +208,9 @@ class TokenKeys:
         if min(rows)[0] < 1 or max(rows)[0] > MAX_ROW_ID:
             return None
         prefixes = {start: start[:3] for start in crcs}
-        version, make = key.version, DecodedToken._make
-        pairs = zip(starts, rows, strict=True)
-        return [make((prefixes[start], kind, version, row_id, nonce)) for start, (row_id, nonce) in pairs]
+        ids, nonces = zip(*rows, strict=True)
+        columns = map(prefixes.__getitem__, starts), repeat(kind), repeat(key.version), ids, nonces
+        return list(map(_MAKE, zip(*columns, strict=False)))
 
     def _decode_each(self, texts: Iterable[str]) -> list[DecodedToken | MalformedError]:
         results: dict[int, DecodedToken | MalformedError] = {}
@@ -297,3 +302,14 @@ def _why_refused(prefix: str, kind: int) -> str:
     if (prefix == SUBJECT_PREFIX) is not (kind == TokenKind.SUBJECT):
         return "prefix"
     return "key_version"
+
+
+def misspelt(text: str) -> str:
+    """Return the rule that anybody can see broken in ``text``, ``shape`` or ``check``; empty when none is.
+
+    Takes no key, so saying which tells nothing (token.md 2.5).
+    """
+    match = _TEXT(text)
+    if match is None:
+        return "shape"
+    return "check" if crc_hqx(text[:4].encode() + bytes.fromhex(match[2]), _CRC_START) else ""

@@ -105,7 +105,7 @@ async def renew_password(
 def begin_enrolment(
     call: Asked, body: Annotated[asked.InvitationBody, reading(asked.InvitationBody)]
 ) -> Response:
-    """Begin an enrolment. May be asked again: the secret stays the same until the code is used."""
+    """Begin an enrolment. May be asked again; only the secret shown last enrols."""
     offer = call.vault.staff.begin_enrolment(body.invitation, origin=call.origin, now_us=call.now_us)
     return answer(
         told.OfferAnswer(

@@ -92,7 +92,7 @@ def enrol(
 
     With the code of your invitation. Shows the authenticator's secret: add it to your app, then type the six
     digits it shows. Closing the window loses nothing; begin again with the
-    same code.
+    same code and add the secret shown then, as every beginning ends the one before.
     """
     invitation = invitation or asking.ask_secret("Invitation", option="--invitation")
     begun = server.post("/v1/enrolment", {"invitation": invitation}, public=True).body

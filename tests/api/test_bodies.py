@@ -23,6 +23,8 @@ from vault.service.tokens import DetokenizeRequest, SearchRequest, TokenizeReque
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20) | st.sampled_from(
     [":", '":', "reveal", '"reveal":', "purpose", "\\", "}", "x\u2028y", "\x7f"]
 )
+NAME = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"]), min_size=1, max_size=20)
+"""What is echoed or kept as it is: no control characters, none that turn a line around."""
 SPACE = st.sampled_from(["", " ", "\n", "\t ", "\r\n"])
 
 
@@ -32,13 +34,13 @@ def _optional(required: dict[str, Any], **members: Any) -> st.SearchStrategy[dic
 
 ITEMS = _optional(
     {"field": TEXT, "value": TEXT},
-    reference=TEXT,
-    external_ref=TEXT,
-    subject=TEXT | st.fixed_dictionaries({"new": TEXT}),
+    reference=NAME,
+    external_ref=NAME,
+    subject=TEXT | st.fixed_dictionaries({"new": NAME}),
 )
 TOKENIZE = _optional({"purpose": TEXT, "items": st.lists(ITEMS, min_size=1, max_size=4)}, reason=TEXT)
 DETOKENIZE = _optional(
-    {"purpose": TEXT, "items": st.lists(_optional({"token": TEXT}, reference=TEXT), min_size=1, max_size=4)},
+    {"purpose": TEXT, "items": st.lists(_optional({"token": TEXT}, reference=NAME), min_size=1, max_size=4)},
     reason=TEXT,
     reveal=st.sampled_from(["masked", "plain"]),
 )

@@ -214,10 +214,20 @@ def test_refuses_lengths_that_are_no_number(world: World) -> None:
     assert _told(refused) == (400, "malformed_request", "Content-Length", "format")
 
 
+@pytest.mark.parametrize("member", ["reference", "external_ref", "subject"])
+@pytest.mark.parametrize("text", ["a\0b", "a\u202eb", "a\nb"])
+def test_refuses_control_characters_beside_values(world: World, member: str, text: str) -> None:
+    value: Any = {"new": text} if member == "subject" else text
+    body = {"purpose": "inquiry", "items": [{"field": "member.phone", "value": PHONE, member: value}]}
+    refused = _send(world, TOKENIZE, json.dumps(body).encode())
+    named = "items[0].subject.new" if member == "subject" else f"items[0].{member}"
+    assert _told(refused) == (422, "invalid_input", named, "pattern")
+
+
 @pytest.mark.parametrize("purpose", ["no_such_purpose", "ethics_counselling", CANARY])
 def test_unknown_and_closed_purposes_look_alike(world: World, purpose: str) -> None:
     refused = _send(world, TOKENIZE, _tokenize(purpose=purpose))
-    assert _told(refused) == (403, "purpose_not_allowed", None, None)
+    assert _told(refused) == (403, "purpose_not_allowed", "purpose", "not_allowed")
 
 
 def test_reason_with_a_telephone_number_is_refused(world: World) -> None:

@@ -6,7 +6,12 @@ import pytest
 
 from tests.conformance.counter import GENDER, LOGIN, PHONE, Counter, item, phone
 from tests.support.furnished import PARTNER, phones
-from vault.domain.errors import AccessDeniedError, InvalidValueError, PurposeNotAllowedError
+from vault.domain.errors import (
+    AccessDeniedError,
+    InvalidInputError,
+    InvalidValueError,
+    PurposeNotAllowedError,
+)
 from vault.domain.model import Outcome
 from vault.storage import tables
 
@@ -136,10 +141,17 @@ def test_an_unknown_purpose_is_refused_and_its_text_stays_out_of_the_log(counter
 
 
 def test_a_purpose_that_wants_a_reason_is_refused_without(counter: Counter) -> None:
-    with pytest.raises(AccessDeniedError) as refused:
+    with pytest.raises(InvalidInputError) as refused:
         counter.tokenize(phone("010-1234-5678"), purpose="inquiry")
-    assert refused.value.rule == "reason"
-    assert counter.last().entry.decision.rule == "reason"
+    assert (refused.value.field, refused.value.rule) == ("reason", "required")
+    assert counter.last().entry.decision.rule == "required"
+
+
+@pytest.mark.parametrize("reference", ["900101-1234567", "９００１０１－１２３４５６７"])
+def test_an_external_reference_is_no_resident_number(counter: Counter, reference: str) -> None:
+    answer = counter.tokenize(phone("010-1234-5678", external_ref=reference))["items"][0]
+    assert (answer["error"]["field"], answer["error"]["rule"]) == ("external_ref", "resident_number")
+    assert counter.count(tables.subject) == 0
 
 
 @pytest.mark.parametrize("reason", ["call 010-1234-5678 back", "resident 900101-1234567"])

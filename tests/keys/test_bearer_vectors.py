@@ -12,6 +12,7 @@ from keys.bearer import (
     require_client_id,
 )
 from keys.macs import MacKeys
+from keys.secret import SecretText
 from tests.keys.vectors import cases, load, refusal, secret, unhex
 
 VECTORS = load("bearer")
@@ -79,3 +80,15 @@ def test_client_id_in_form_is_returned() -> None:
 def test_refuses_malformed_client_id(case: dict[str, Any]) -> None:
     with refusal(case):
         require_client_id(case["text"])
+
+
+@cases(VECTORS["throttle_accounts"])
+def test_login_counted_has_the_digest_of_the_vector(case: dict[str, Any]) -> None:
+    assert session_keys().session_digest(SecretText("login " + case["login"])).hex() == case["digest"]
+
+
+def test_texts_under_the_session_label_begin_differently() -> None:
+    texts = [case["text"] for case in SECRETS["valid"] if case["use"] == "session"]
+    texts += [case["text"] for case in VECTORS["invitations"]["valid"]]
+    texts += ["login " + case["login"] for case in VECTORS["throttle_accounts"]]
+    assert {text[:4] for text in texts} == {"pvn_", "pvi_", "logi"}

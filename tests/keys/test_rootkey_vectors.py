@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from keys.wrappers.keyfile import KeyFileWrapper
 from tests.keys.vectors import cases, load, refusal, secret, unhex
 
 VECTORS = load("rootkey")
+FILE_STATES = VECTORS["file_states"]
 
 
 @pytest.fixture
@@ -51,3 +53,45 @@ def test_refuses_malformed_key_file(case: dict[str, Any], tmp_path: Path) -> Non
     path = key_file(tmp_path, case["text"].encode("latin-1"))
     with refusal(case):
         KeyFileWrapper(path)
+
+
+def placed(there: dict[str, Any], folder: Path) -> Path:
+    """Put at the place of the key file what a vector says is there."""
+    path = folder / "root.key"
+    match there["kind"]:
+        case "file":
+            key_file(folder, VECTORS["file"].encode()).chmod(int(there["mode"], 8))
+        case "link":
+            path.symlink_to(key_file(folder, VECTORS["file"].encode()).rename(folder / "other.key"))
+        case "dangling_link":
+            path.symlink_to(folder / "other.key")
+        case "directory":
+            path.mkdir(mode=0o700)
+        case "pipe":
+            os.mkfifo(path, 0o600)
+        case "no_directory":
+            return folder / "none" / "root.key"
+        case kind:
+            assert kind == "nothing"
+    return path
+
+
+@cases(FILE_STATES["readable"])
+def test_reads_key_file_of_its_owner(case: dict[str, Any], tmp_path: Path) -> None:
+    KeyFileWrapper(placed(case["there"], tmp_path))
+
+
+@cases(FILE_STATES["unreadable"])
+def test_refuses_to_read_what_is_there(case: dict[str, Any], tmp_path: Path) -> None:
+    path = placed(case["there"], tmp_path)
+    with refusal(case):
+        KeyFileWrapper(path)
+
+
+@cases(FILE_STATES["unwritable"])
+def test_refuses_to_write_where_something_is(case: dict[str, Any], tmp_path: Path) -> None:
+    path = placed(case["there"], tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with refusal(case):
+        KeyFileWrapper.create(path)
+    assert sorted(tmp_path.iterdir()) == before

@@ -92,8 +92,10 @@ class Accounts:
         except KeysError:
             rules.append("password")
         try:
-            # Looked at here only so that a wrong code takes the way of a wrong password; ``accept`` decides.
-            otp.accept_code(account.totp or self._nobodys_totp, shown.totp_code, now_us // SECOND_US, -1)
+            # Only so that a wrong or used code goes the way of a wrong password; ``accept`` decides.
+            used = -1 if account.secret is None else account.secret.highest_step
+            totp = account.totp or self._nobodys_totp
+            otp.accept_code(totp, shown.totp_code, now_us // SECOND_US, used)
         except KeysError:
             rules.append("code")
         if account.totp is None or account.staff is None or account.staff.state != "active":

@@ -7,6 +7,7 @@ who decided; both have to agree before anything is in force.
 
 from __future__ import annotations
 
+from vault.access import departures
 from vault.access.authority import StaffMember
 from vault.access.changes import Attempt, Change, Changes, Made
 from vault.access.decision import DENIED
@@ -23,6 +24,9 @@ def decide_approval(
     changes: Changes, request: Request, approval_id: str, *, approve: bool
 ) -> Made[ApprovalRow]:
     """Approve or refuse. For officers.
+
+    Somebody whose enrolment is refused has left: their grants and services end
+    in the same transaction.
 
     Raises AccessDeniedError (also for one's own), NotFoundError, ConflictError
     (decided already, or what it is about has changed).
@@ -86,4 +90,8 @@ def _decide_enrolment(attempt: Attempt, staff_id: str, *, approve: bool) -> None
     row = require_present(attempt, staff_id)
     if row.state != "waiting":
         raise ConflictError("this person does not wait any more")
-    attempt.change(row, state="active" if approve else "left")
+    after = attempt.change(row, state="active" if approve else "left")
+    if not approve:
+        # Whoever was invited again still holds what they were given before. Sessions and codes they have
+        # none: nobody who waits does.
+        departures.end_rights(attempt, after)

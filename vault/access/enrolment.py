@@ -1,10 +1,14 @@
 """Enrol a person with the code of their invitation, in two steps.
 
-The first step shows the authenticator's secret and may be asked again: the
-secret stays the same until the code is used, so a closed window leaves nobody
-with a dead authenticator. The second step burns the code, and stores password,
-authenticator and the TOTP step just shown, in one transaction. A wrong code or
-a weak password burns nothing.
+The first step makes a secret for the authenticator, logs that it did and shows
+it. It may be asked again until the code is used or over, so a closed window
+leaves nobody with a dead authenticator; only the secret shown last enrols.
+Whoever looked before the person did holds nothing, and whoever looks after them
+is noticed: the secret the person was shown does not enrol any more.
+
+The second step burns the code, and stores password, authenticator and the TOTP
+step just shown, in one transaction. A wrong code or a weak password burns
+nothing.
 
 Nobody is active by that alone: an officer approves every enrolment but those of
 the administrator and officer of init, who are there before anybody could.
@@ -35,6 +39,7 @@ from vault.storage.staff import (
     StaffRow,
     StaffSecretRow,
     invitation_by_macs,
+    locked_invitation,
     locked_staff,
     secret_of,
 )
@@ -81,13 +86,30 @@ class Enrolment:
         self._rules = rules
 
     def begin(self, code: SecretText, *, origin: Origin, now_us: int) -> Enrolling:
-        """Return what the authenticator needs; the same as often as it is asked for.
+        """Return what the authenticator needs: a fresh secret, which ends the one shown before.
 
-        Raises AuthenticationError, with one text for an unknown, used and
-        expired code.
+        Is in the log before it is shown. Raises AuthenticationError, with one
+        text for an unknown, used and expired code.
         """
         found = self._find(code, origin, now_us)
-        uri = otp.provisioning_uri(found.totp, account=found.staff.login, issuer=ISSUER)
+        secret = otp.generate_secret()
+        target = {"invitation": found.invitation.id, "staff": found.staff.id, "step": "begin"}
+
+        def act(attempt: Attempt) -> Change[None]:
+            _require_invited(attempt, found.staff.id)
+            # Read again: whoever else looks at once has their turn, and the last one enrols.
+            latest = locked_invitation(attempt.connection, found.invitation.id)
+            if latest is None or attempt.genuine(latest).used_at is not None:
+                raise AuthenticationError(NOT_VALID)
+            attempt.change(latest, totp_sealed=seal_totp(attempt.keyring, latest.id, secret))
+            return Change(None, target, revises=False)
+
+        request = Request(actor=STRANGER, origin=origin, now_us=now_us)
+        try:
+            self._changes.make_unasked(request, Action.STAFF_ENROL, act)
+        except AuthenticationError:
+            raise self._stranger(origin, now_us, rule="used") from None
+        uri = otp.provisioning_uri(secret, account=found.staff.login, issuer=ISSUER)
         return Enrolling(found.staff.login, found.staff.name, uri)
 
     def finish(
@@ -96,25 +118,26 @@ class Enrolment:
         """Set password and authenticator, burn the code.
 
         Takes the time of one Argon2 hash. Raises AuthenticationError for a code
-        that is not valid or a wrong TOTP code, InvalidInputError (password).
+        that is not valid or a TOTP code that is not of the secret shown last,
+        InvalidInputError (password).
         """
         found = self._find(code, origin, now_us)
         request = Request(actor=STRANGER, origin=origin, now_us=now_us)
         target = {"staff": found.staff.id}
         try:
             _step_of(found, totp_code, now_us)
-        except AuthenticationError as error:
-            self._changes.refuse(request, Action.STAFF_ENROL, error, target=target, rule="code")
-            raise
+        except AuthenticationError:
+            raise self._wrong_code(request, target) from None
         self._rules.require(password, login=found.staff.login, name=found.staff.name)
         verifier = self._passwords.hash(password)
 
         def act(attempt: Attempt) -> Change[StaffRow]:
-            staff = locked_staff(attempt.connection, found.staff.id)
-            if staff is None or attempt.genuine(staff).state != "invited":
-                raise AuthenticationError(NOT_VALID)
-            # Names the version that was read: of two who use one code at once, one finds it burnt.
-            attempt.change(found.invitation, used_at=now_us)
+            staff = _require_invited(attempt, found.staff.id)
+            try:
+                # Names the version that was read: no secret shown since is passed over.
+                attempt.change(found.invitation, used_at=now_us)
+            except ConflictError:
+                raise AuthenticationError(NOT_VALID) from None
             _store_secret(attempt, found, verifier, _step_of(found, totp_code, now_us))
             attempt.put(known_address(attempt.keyring, staff.id, address=origin.address, now_us=now_us))
             direct = found.invitation.id.startswith(INITIAL_PREFIX)
@@ -125,8 +148,10 @@ class Enrolment:
 
         try:
             made = self._changes.make_unasked(request, Action.STAFF_ENROL, act)
-        except (AuthenticationError, ConflictError):
-            raise self._stranger(origin, now_us, rule="used") from None
+        except AuthenticationError:
+            # Raises when the code has ended meanwhile. If it has not, another secret was shown.
+            self._find(code, origin, now_us)
+            raise self._wrong_code(request, target) from None
         return Enrolled(made.value.id, made.value.login, made.value.state, made.receipt.index)
 
     def _find(self, code: SecretText, origin: Origin, now_us: int) -> _Found:
@@ -150,10 +175,23 @@ class Enrolment:
         totp = open_totp(standing.keyring, invitation.id, invitation.totp_sealed)
         return _Found(invitation, member.row, totp)
 
+    def _wrong_code(self, request: Request, target: dict[str, str]) -> AuthenticationError:
+        error = AuthenticationError(WRONG_CODE)
+        self._changes.refuse(request, Action.STAFF_ENROL, error, target=target, rule="code")
+        return error
+
     def _stranger(self, origin: Origin, now_us: int, *, rule: str) -> AuthenticationError:
         error = AuthenticationError(NOT_VALID)
         self._changes.strangers.note(Action.STAFF_ENROL, origin.address, now_us, error=error.code, rule=rule)
         return error
+
+
+def _require_invited(attempt: Attempt, staff_id: str) -> StaffRow:
+    """Return the row of somebody who has yet to enrol, held until the transaction ends."""
+    staff = locked_staff(attempt.connection, staff_id)
+    if staff is None or attempt.genuine(staff).state != "invited":
+        raise AuthenticationError(NOT_VALID)
+    return staff
 
 
 def _step_of(found: _Found, totp_code: str, now_us: int) -> int:

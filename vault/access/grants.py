@@ -182,6 +182,9 @@ def _require_scope(authority: Authority, terms: Terms) -> None:
         raise InvalidInputError(
             "fields are some that the policy declares", field="fields", rule="unknown_field"
         )
+    searched = Action.TOKEN_SEARCH in terms.actions
+    if searched and not any(policy.fields[name].type.searchable for name in terms.fields):
+        raise InvalidInputError("none of these fields can be searched", field="fields", rule="not_searchable")
     if not policy.purposes.keys() >= set(terms.purposes):
         raise InvalidInputError("the policy has no such purpose", field="purposes", rule="unknown_purpose")
     if not PURPOSED.isdisjoint(terms.actions) and not terms.purposes:

@@ -1,8 +1,7 @@
 """Codes that let one person enrol once.
 
 A code is 128 random bits, shown once; the row keeps its keyed digest and the
-sealed TOTP secret that enrolling will set, so asking for the secret again gives
-the same one and nobody is left with a dead authenticator.
+sealed TOTP secret that enrolling will set, which is the one shown last.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def code_digests(keyring: Keyring, code: str) -> list[bytes]:
 def invitation(
     keyring: Keyring, staff_id: str, *, code: SecretText, now_us: int, initial: bool = False
 ) -> InvitationRow:
-    """Return the unsealed row of a new invitation with a TOTP secret of its own."""
+    """Return the unsealed row of a new invitation with a TOTP secret that nobody was shown."""
     identity = new_invitation_id(initial=initial)
     return InvitationRow(
         id=identity,

@@ -37,6 +37,11 @@ PER_HOUR: Final = 20
 IN_A_ROW: Final = 100
 FORGET_US: Final = 30 * DAY_US
 """Failures in a row are forgotten when so long nobody has failed."""
+TIDY_US: Final = DAY_US
+"""So long the other counts are kept; they limit nothing after an hour."""
+
+_KNOWN_ROW: Final = "known in a row"
+_OTHER_ROW: Final = "in a row"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class Slot:
     @property
     def row(self) -> str:
         """Count of the account as a whole since the last success."""
-        return "known in a row" if self.known else "in a row"
+        return _KNOWN_ROW if self.known else _OTHER_ROW
 
 
 def admit(connection: Connection, slot: Slot, now_us: int) -> bool:
@@ -96,7 +101,12 @@ def mark(connection: Connection, slot: Slot) -> None:
 
 def tidy(connection: Connection, now_us: int) -> int:
     """Forget counts that limit nothing any more; return how many. For a timer."""
-    return forget_old_failures(connection, now_us - FORGET_US)
+    return forget_old_failures(
+        connection,
+        now_us - TIDY_US,
+        kept=(_KNOWN_ROW, _OTHER_ROW),
+        kept_before_us=now_us - FORGET_US,
+    )
 
 
 def _wait(microseconds: int) -> TooManyAttemptsError:

@@ -91,6 +91,7 @@ class Integrator:
             start = frontier.size
             note = log.read_last_checkpoint(connection)
             _require_tip(note, frontier, key)
+            _require_last_unit(connection, start, writers)
             behind = _extend(connection, frontier, writers, keyring)
             if not behind and frontier.size != self._database.counter(connection).next_index:
                 raise TamperDetectedError("an index is missing from the log", reference=str(frontier.size))
@@ -150,6 +151,20 @@ def _extend(connection: Connection, frontier: Frontier, writers: dict[bytes, int
     for unit in units:
         _take(unit, entries, frontier, writers=writers, keyring=keyring)
     return bool(units) and log.read_units(connection, stop, limit=1) != []
+
+
+def _require_last_unit(connection: Connection, size: int, writers: Mapping[bytes, int]) -> None:
+    """Raise TamperDetectedError unless the tree ends with the unit that it ended with when it was built.
+
+    A tail that was cut off and written anew has the right number of entries,
+    and none of them would be looked at again.
+    """
+    last = log.read_unit_before(connection, size)
+    if size == 0 and last is None:
+        return
+    intact = last is not None and last.first + last.size == size
+    if last is None or not intact or writers.get(last.writer) != last.writer_seq:
+        raise TamperDetectedError("the end of the log was written anew", reference=str(size))
 
 
 def _require_tip(note: str | None, frontier: Frontier, key: NoteKey) -> None:

@@ -74,6 +74,16 @@ def read_units(connection: Connection, start: int, *, limit: int) -> list[UnitRo
     return [UnitRow(row.first, row.size, bytes(row.writer), row.writer_seq, bytes(row.mac)) for row in rows]
 
 
+def read_unit_before(connection: Connection, stop: int) -> UnitRow | None:
+    """Read the last unit that begins below ``stop``."""
+    column = tables.log_unit.c
+    statement = select(tables.log_unit).where(column.first < stop).order_by(column.first.desc()).limit(1)
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        return None
+    return UnitRow(row.first, row.size, bytes(row.writer), row.writer_seq, bytes(row.mac))
+
+
 def read_entries(connection: Connection, start: int, stop: int) -> list[EntryRow]:
     """Read the entries from ``start`` up to, not including, ``stop``."""
     column = tables.log_entry.c

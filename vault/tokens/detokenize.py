@@ -8,7 +8,7 @@ from typing import Any, Final
 from keys.envelope import generation_of
 from keys.errors import KeysError, MalformedError
 from keys.padding import unpad
-from keys.tokens import DecodedToken
+from keys.tokens import DecodedToken, misspelt
 from vault.access.sealing import Alarm
 from vault.access.standing import FieldSlot
 from vault.audit.packing import NO_SUBJECT, NO_TOKEN, Items
@@ -30,7 +30,6 @@ TAMPERED: Final = "tamper_detected"
 EXPLAINED: Final = {
     code: {"code": code, "field": "token", "rule": code} for code in (UNKNOWN, REVOKED, RESTRICTED, TAMPERED)
 }
-
 Opened = tuple[FieldSlot, str]
 """Field and normalised value."""
 
@@ -142,6 +141,8 @@ class DetokenizeWork(HotWork):
             else:
                 self.partial = True
                 answer = {"token": item.token, "error": EXPLAINED[found]}
+                if found == UNKNOWN and (rule := misspelt(item.token)):
+                    answer["error"] = EXPLAINED[found] | {"rule": rule}
             if item.reference:
                 answer["reference"] = item.reference
             answers.append(answer)

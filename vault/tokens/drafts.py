@@ -10,6 +10,8 @@ from unicodedata import normalize
 from keys.tokens import DecodedToken, TokenKind
 from vault.access.standing import FieldSlot, Standing
 from vault.domain.errors import InvalidInputError, VaultError
+from vault.fields.resident import refuse_resident_number
+from vault.fields.rules import RuleBrokenError
 from vault.tokens.requests import NewSubject, TokenizeItem
 from vault.tokens.subjectkeys import SubjectKeys
 
@@ -71,10 +73,10 @@ class SubjectDrafts:
         """Return the subject of ``item``, whose field belongs to ``kind`` of subject.
 
         Raises InvalidInputError: unknown_subject, kind_conflict,
-        reference_conflict, reference_with_subject.
+        reference_conflict, reference_with_subject, resident_number.
         """
         # One form of it, as its digest has: it is compared with what was sealed.
-        reference = normalize("NFC", item.external_ref) if item.external_ref else ""
+        reference = _screened(item.external_ref) if item.external_ref else ""
         if isinstance(item.subject, str):
             if reference:
                 raise refused("external_ref", "reference_with_subject", "goes with a new subject only")
@@ -120,6 +122,17 @@ class SubjectDrafts:
         if not isinstance(decoded, DecodedToken) or decoded.kind is not TokenKind.SUBJECT:
             raise unknown_subject()
         return decoded.row_id, decoded.nonce
+
+
+def _screened(reference: str) -> str:
+    """Return the one form of an external reference. Raises InvalidInputError: resident_number."""
+    try:
+        refuse_resident_number(reference)
+    except RuleBrokenError:
+        pass
+    else:
+        return normalize("NFC", reference)
+    raise refused("external_ref", "resident_number", "must not hold a resident registration number")
 
 
 def refused(field: str, rule: str, detail: str) -> InvalidInputError:

@@ -16,12 +16,15 @@ MAX_ITEMS: Final = 1_000
 MAX_BODY: Final = 1 << 20
 """Largest body of a request, in bytes."""
 
-Label = Annotated[str, Meta(min_length=1, max_length=100)]
+PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]*\Z"
+"""No control characters, and none that turn the direction of a line around."""
+
+Label = Annotated[str, Meta(min_length=1, max_length=100, pattern=PRINTABLE)]
 Code = Annotated[str, Meta(min_length=1, max_length=64)]
 TokenText = Annotated[str, Meta(min_length=1, max_length=64)]
 Value = Annotated[str, Meta(max_length=8_192)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500)]
-Reference = Annotated[str, Meta(min_length=1, max_length=255)]
+Reference = Annotated[str, Meta(min_length=1, max_length=255, pattern=PRINTABLE)]
 
 
 class NewSubject(Struct, frozen=True, forbid_unknown_fields=True):

@@ -56,7 +56,6 @@ class TokenizeWork(HotWork):
         self._subjects: SubjectDrafts | None = None
         self._packed: Items | None = None
         self._answers: list[dict[str, Any]] = []
-        self._log_index: int | None = None
         self._scope = self._body_mac = b""
         self._records: list[ItemRecord] | None = None
 
@@ -114,7 +113,6 @@ class TokenizeWork(HotWork):
         row = reads.replays.get(self._scope)
         if row is not None:
             self._records = self._recall(row)
-            self._log_index = row[3]
             needs.tokens.update(record[0] for record in self._records if record[0])
             needs.subjects.update(record[1] for record in self._records if record[1])
             return
@@ -198,7 +196,7 @@ class TokenizeWork(HotWork):
                 ]
             )
         )
-        subjects = self._subject_texts(done, bench)
+        subjects = _subject_texts(done, bench)
         for item, draft in zip(self._items, drafts, strict=True):
             answer: dict[str, Any] = {"reference": item.reference} if item.reference else {}
             if draft.error is not None:
@@ -218,16 +216,6 @@ class TokenizeWork(HotWork):
             ["" if draft.slot is None else draft.slot.name for draft in drafts],
             [_outcome(draft) for draft in drafts],
         )
-
-    def _subject_texts(self, done: list[ItemDraft], bench: Bench) -> dict[int, str]:
-        subjects = {
-            draft.subject.keys.id: draft.subject.keys.nonce
-            for draft in done
-            if draft.subject is not None and draft.subject.keys is not None
-        }
-        rows = [(SUBJECT_PREFIX, subject_id, nonce) for subject_id, nonce in subjects.items()]
-        texts = bench.standing.keyring.tokens.active.encode_many(rows, TokenKind.SUBJECT)
-        return dict(zip(subjects, texts, strict=True))
 
     def _keep(self, bench: Bench) -> None:
         """Keep what was done, for whoever asks again with the same key."""
@@ -288,9 +276,22 @@ class TokenizeWork(HotWork):
 
     def finish(self, receipt: Receipt) -> Result:
         """See the base."""
-        if self._log_index is None:
-            return {"log_index": receipt.index, "items": self._answers}
-        return {"log_index": self._log_index, "replayed": True, "items": self._answers}
+        # A replay has an entry of its own, and its receipt is for that one: it names the same tokens.
+        answer: Result = {"log_index": receipt.index, "items": self._answers}
+        if self._records is not None:
+            answer["replayed"] = True
+        return answer
+
+
+def _subject_texts(done: list[ItemDraft], bench: Bench) -> dict[int, str]:
+    subjects = {
+        draft.subject.keys.id: draft.subject.keys.nonce
+        for draft in done
+        if draft.subject is not None and draft.subject.keys is not None
+    }
+    rows = [(SUBJECT_PREFIX, subject_id, nonce) for subject_id, nonce in subjects.items()]
+    texts = bench.standing.keyring.tokens.active.encode_many(rows, TokenKind.SUBJECT)
+    return dict(zip(subjects, texts, strict=True))
 
 
 def _reuse(draft: ItemDraft, owned: OwnTokens) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from vault.access.decision import PURPOSED, Permit, Question, decide, furthest, refusal
 from vault.audit.entry import Decision
-from vault.domain.errors import AccessDeniedError
+from vault.domain.errors import AccessDeniedError, InvalidInputError
 from vault.tokens.work import Bench, HotWork
 
 ALLOWED: Final = "grant"
@@ -39,9 +39,9 @@ class Verdicts:
     def require_any(self) -> None:
         """Refuse the whole request when the purpose opens no field to this actor at all.
 
-        Raises PurposeNotAllowedError, also for an unknown purpose, or
-        AccessDeniedError. Depends on nothing that was looked up, so it tells
-        nothing about the existence of a token.
+        Raises PurposeNotAllowedError, also for an unknown purpose,
+        InvalidInputError for a missing reason, or AccessDeniedError. Depends on
+        nothing that was looked up, so it tells nothing about the existence of a token.
         """
         refusals = []
         for name in self._fields():
@@ -49,7 +49,11 @@ class Verdicts:
             if isinstance(verdict, Permit):
                 return
             refusals.append(verdict)
-        raise furthest(refusals) if refusals else refusal("purpose")
+        refused = furthest(refusals) if refusals else refusal("purpose")
+        if refused.rule == "reason":
+            # Which purposes want one stands in the published policy.
+            raise InvalidInputError("reason: this purpose needs one", field="reason", rule="required")
+        raise refused
 
     def _fields(self) -> Iterable[str]:
         """Return the fields in question, in the policy's order. Raises PurposeNotAllowedError."""

@@ -6,20 +6,21 @@ from collections.abc import Callable
 import pyotp
 import pytest
 
+from keys import otp
 from keys.passwords import Passwords
 from keys.secret import SecretText
 from tests.vault.access.conftest import Office
-from tests.vault.access.world import CHEAP, DESK, PASSWORD, Node, World, origin
+from tests.vault.access.world import CHEAP, DESK, PASSWORD, Node, Someone, World, origin, plain_terms
 from vault.access import approvals
 from vault.access import staff as register
-from vault.access.enrolment import Enrolment
-from vault.access.identities import HOUR_US
+from vault.access.enrolment import Enrolled, Enrolment
+from vault.access.identities import HOUR_US, SECOND_US
 from vault.access.invitations import Invited
 from vault.access.password_rules import PasswordRules
 from vault.access.staff import Person
 from vault.domain.actions import Action
 from vault.domain.errors import AuthenticationError, InvalidInputError
-from vault.domain.model import Outcome, Role
+from vault.domain.model import Outcome, Reveal, Role
 
 
 def _invite(office: Office, role: Role = Role.HANDLER, login: str = "hana") -> Invited:
@@ -33,13 +34,117 @@ def test_administrator_and_officer_of_init_are_active_at_once(world: World) -> N
     assert (first.state, second.state) == ("active", "active")
 
 
-def test_shows_the_same_secret_until_the_code_is_used(embedded: World) -> None:
-    code = embedded.initial.officer.code
-    shown = {
-        embedded.node.enrolment.begin(code, origin=origin(), now_us=embedded.now_us).provisioning_uri.expose()
-        for _ in range(3)
-    }
-    assert len(shown) == 1
+def _begin(world: World, invited: Invited, *, node: Node | None = None) -> pyotp.TOTP:
+    """Look at the secret of an invitation."""
+    enrolment = (node or world.node).enrolment
+    begun = enrolment.begin(invited.code, origin=origin(), now_us=world.now_us)
+    totp = pyotp.parse_uri(begun.provisioning_uri.expose())
+    assert isinstance(totp, pyotp.TOTP)
+    return totp
+
+
+def _finish(world: World, invited: Invited, totp: pyotp.TOTP) -> Enrolled:
+    return world.node.enrolment.finish(
+        invited.code,
+        password=PASSWORD,
+        totp_code=totp.at(world.now_us // SECOND_US),
+        origin=origin(),
+        now_us=world.now_us,
+    )
+
+
+def test_every_look_at_the_secret_is_in_the_log(world: World) -> None:
+    invited = world.initial.officer
+    _begin(world, invited)
+    _begin(world, invited)
+    entries = world.said(Action.STAFF_ENROL)
+    (row,) = world.rows("invitation", staff_id=invited.staff_id)
+    target = {"invitation": row["id"], "staff": invited.staff_id, "step": "begin"}
+    assert [(dict(entry.target), entry.outcome, entry.origin.address) for entry in entries] == [
+        (target, Outcome.DONE, DESK)
+    ] * 2
+    assert row["version"] == 3
+
+
+def test_only_the_secret_shown_last_enrols(world: World) -> None:
+    invited = world.initial.officer
+    first, second = _begin(world, invited), _begin(world, invited)
+    assert first.secret != second.secret
+    with pytest.raises(AuthenticationError, match="code of the authenticator"):
+        _finish(world, invited, first)
+    assert _finish(world, invited, second).state == "active"
+
+
+def test_secret_seen_before_the_invited_person_looks_is_worth_nothing(office: Office) -> None:
+    world = office.world
+    invited = _invite(office)
+    seen = _begin(world, invited)
+    someone, _ = world.enrol(invited)
+    world.approve(office.officer, someone.staff_id)
+    world.later()
+    for totp, lets_in in ((seen, False), (someone.totp, True)):
+        thief = Someone(someone.staff_id, someone.login, totp)
+        if lets_in:
+            world.log_in(thief)
+        else:
+            with pytest.raises(AuthenticationError):
+                world.log_in(thief)
+
+
+def test_looks_at_once_on_two_nodes_leave_one_secret(world: World) -> None:
+    invited = world.initial.officer
+    nodes = [world.node, world.another_node()]
+    barrier, shown = threading.Barrier(2), []
+
+    def run(node: Node) -> None:
+        barrier.wait()
+        shown.append(_begin(world, invited, node=node))
+
+    threads = [threading.Thread(target=run, args=(node,)) for node in nodes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    states = []
+    for totp in shown:
+        try:
+            states.append(_finish(world, invited, totp).state)
+        except AuthenticationError:
+            states.append("refused")
+    assert sorted(states) == ["active", "refused"]
+
+
+@pytest.mark.parametrize("meanwhile", ["second invitation", "leave"])
+def test_code_that_ends_between_look_and_lock_shows_nothing(
+    any_office: Office, meanwhile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = any_office.world
+    invited = _invite(any_office)
+    end = register.leave if meanwhile == "leave" else register.invite_again
+    real = otp.generate_secret
+
+    def overtaken() -> SecretText:
+        monkeypatch.undo()
+        end(world.changes, world.request(any_office.administrator), invited.staff_id)
+        return real()
+
+    monkeypatch.setattr(otp, "generate_secret", overtaken)
+    with pytest.raises(AuthenticationError, match=r"^the invitation is not valid$"):
+        _begin(world, invited)
+    assert [entry for entry in world.said(Action.STAFF_ENROL) if "step" in dict(entry.target)][2:] == []
+
+
+def test_secret_shown_between_look_and_lock_ends_the_one_before(any_office: Office) -> None:
+    world = any_office.world
+    invited = _invite(any_office)
+    totp, later = _begin(world, invited), []
+    real = world.node.enrolment
+    act = Interrupting(lambda: later.append(_begin(world, invited, node=world.another_node())))
+    world.node.enrolment = Enrolment(world.changes, act, PasswordRules())
+    with pytest.raises(AuthenticationError, match="code of the authenticator"):
+        _finish(world, invited, totp)
+    world.node.enrolment = real
+    assert _finish(world, invited, later[0]).state == "waiting"
 
 
 def test_takes_a_code_with_spaces_and_capitals_from_paper(embedded: World) -> None:
@@ -65,6 +170,26 @@ def test_refused_enrolment_never_logs_in(office: Office) -> None:
     world.approve(office.officer, someone.staff_id, approve=False)
     with pytest.raises(AuthenticationError):
         world.log_in(someone)
+
+
+def test_refused_second_enrolment_ends_what_the_first_gave(any_office: Office) -> None:
+    world, administrator, officer = any_office.world, any_office.administrator, any_office.officer
+    handler = world.hire(administrator, officer, Role.HANDLER)
+    held = world.propose(administrator, plain_terms(handler.staff_id, kind="staff", reveal=Reveal.MASKED))
+    secret = world.serve(administrator, owner=handler.staff_id)
+    served = world.propose(administrator, plain_terms(secret.service_id, reveal=Reveal.MASKED))
+    again = register.invite_again(world.changes, world.request(administrator), handler.staff_id).value
+    world.enrol(again)
+    world.approve(officer, handler.staff_id, approve=False)
+    authority = world.changes.standing(world.now_us).authority
+    assert authority.staff[handler.staff_id].row.state == "left"
+    assert [authority.grants[grant.grant_id].state for grant in (held, served)] == ["revoked", "revoked"]
+    service = authority.services[secret.service_id]
+    assert service.row.state == "revoked"
+    assert all(row.revoked_at is not None for row in service.credentials)
+    assert all(row["closed_at"] is not None for row in world.rows("session", staff_id=handler.staff_id))
+    assert all(row["used_at"] is not None for row in world.rows("invitation", staff_id=handler.staff_id))
+    assert world.alarms() == set()
 
 
 def test_refuses_a_used_invitation(world: World) -> None:

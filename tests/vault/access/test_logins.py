@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,16 +9,17 @@ import pytest
 from keys.passwords import Argon2Parameters, Passwords
 from keys.secret import SecretText
 from tests.vault.access.conftest import Office
-from tests.vault.access.world import DESK, ELSEWHERE, PASSWORD, Node, Someone, World, origin
+from tests.vault.access.world import CHEAP, DESK, ELSEWHERE, PASSWORD, Node, Someone, World, origin
 from vault.access import staff as register
 from vault.access import throttle
 from vault.access.decision import PASSWORD_AGE_US, PASSWORD_GRACE_US
-from vault.access.identities import DAY_US, HOUR_US, MINUTE_US
+from vault.access.identities import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from vault.access.logins import Logins, Opened
 from vault.access.password_rules import PasswordRules
 from vault.domain.actions import Action
 from vault.domain.errors import AuthenticationError, InvalidInputError, TooManyAttemptsError
 from vault.domain.model import ActorKind, Outcome, Role
+from vault.storage.sessions import sessions_since
 
 WRONG = SecretText("not-the-password-9")
 REFUSED = "^login, password or code is not right$"
@@ -277,9 +279,35 @@ def test_counts_are_forgotten_when_they_limit_nothing(embedded: World) -> None:
     with pytest.raises(AuthenticationError):
         attempt(embedded, "nobody")
     with embedded.node.database.writing() as connection:
-        assert throttle.tidy(connection, embedded.later(29 * DAY_US)) == 0
-        assert throttle.tidy(connection, embedded.later(2 * DAY_US)) == 3
+        assert throttle.tidy(connection, embedded.later(DAY_US)) == 0
+        assert throttle.tidy(connection, embedded.later()) == 2
+    assert [row["source"] for row in embedded.rows("login_failure")] == ["in a row"]
+    with embedded.node.database.writing() as connection:
+        assert throttle.tidy(connection, embedded.later(28 * DAY_US)) == 0
+        assert throttle.tidy(connection, embedded.later(2 * DAY_US)) == 1
     assert embedded.rows("login_failure") == []
+
+
+def test_failures_in_a_row_at_known_sources_outlast_the_day_too(embedded: World) -> None:
+    someone, _ = embedded.enrol(embedded.initial.officer)
+    fail(embedded, someone, 1, address=DESK)
+    with embedded.node.database.writing() as connection:
+        assert throttle.tidy(connection, embedded.later(2 * DAY_US)) == 2
+    assert [row["source"] for row in embedded.rows("login_failure")] == ["known in a row"]
+
+
+def test_login_looks_through_ten_sessions_at_most(embedded: World) -> None:
+    someone, _ = embedded.enrol(embedded.initial.officer, address="192.0.2.99")
+    for _ in range(10):
+        embedded.log_in(someone)
+
+    def known(address: str) -> bool:
+        find = embedded.node.logins._accounts.find
+        return find(someone.login, address=address, now_us=embedded.now_us).slot.known
+
+    with embedded.node.database.reading() as connection:
+        assert len(sessions_since(connection, someone.staff_id, 0)) == 10
+    assert (known(DESK), known("192.0.2.99")) == (True, False)
 
 
 def test_table_of_failures_names_no_login(embedded: World) -> None:
@@ -421,6 +449,72 @@ def test_renewal_refuses_a_password_that_may_not_be_set(office: Office, new: str
     with pytest.raises(InvalidInputError) as refused:
         _renew(office.world, office.officer, new)
     assert refused.value.rule == rule
+
+
+def test_refused_new_password_locks_nobody_out(any_office: Office) -> None:
+    world, officer = any_office.world, any_office.officer
+    for _ in range(5):
+        with pytest.raises(InvalidInputError):
+            _renew(world, officer, "my-name-is-omar-4711")
+    entry = world.said(Action.STAFF_ENROL)[-1]
+    assert (entry.outcome, entry.actor.id, entry.error) == (
+        Outcome.REFUSED,
+        officer.staff_id,
+        "invalid_input",
+    )
+    assert (entry.decision.rule, dict(entry.target)) == ("personal", {"staff": officer.staff_id})
+    assert world.rows("login_failure", source=DESK) == []
+    world.log_in(officer)
+
+
+def test_code_of_a_refused_new_password_is_not_used_up(office: Office) -> None:
+    world, officer = office.world, office.officer
+    code = officer.code(world.now_us + 31 * SECOND_US)
+    with pytest.raises(InvalidInputError):
+        _renew(world, officer, "my-name-is-omar-4711", code=code)
+    world.now_us -= 31 * SECOND_US
+    _renew(world, officer, "quiet-lantern-42-moss", code=code)
+
+
+def test_used_code_does_not_take_failures_back(office: Office) -> None:
+    world, officer = office.world, office.officer
+    used = officer.code(world.now_us)
+    fail(world, officer, 4, address=DESK)
+    with pytest.raises(AuthenticationError, match=REFUSED):
+        world.node.logins.renew(
+            officer.login,
+            password=PASSWORD,
+            totp_code=used,
+            new_password=SecretText("my-name-is-omar-4711"),
+            origin=origin(),
+            now_us=world.now_us,
+        )
+    with pytest.raises(TooManyAttemptsError):
+        attempt(world, officer.login)
+
+
+class Overtaken(Passwords):
+    """Lets somebody else act between the examination and the transaction that accepts the code."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__(CHEAP)
+        self._act = act
+
+    def needs_upgrade(self, verifier: str) -> bool:
+        self._act()
+        return super().needs_upgrade(verifier)
+
+
+def test_code_used_between_look_and_lock_opens_nothing(any_office: Office) -> None:
+    world, officer = any_office.world, any_office.officer
+    world.later()
+    code = officer.code(world.now_us)
+    passwords = Overtaken(lambda: attempt(world, officer.login, code=code, node=world.nodes[0]))
+    second = world.another_node()
+    second.logins = Logins(second.changes, passwords, PasswordRules())
+    with pytest.raises(AuthenticationError, match=REFUSED):
+        attempt(world, officer.login, code=code, node=second)
+    assert world.said(Action.SESSION_OPEN)[-1].decision.rule == "code"
 
 
 def test_password_changed_between_look_and_lock_opens_nothing(office: Office) -> None:

@@ -267,6 +267,19 @@ def test_refuses_an_owner_who_is_unknown_or_not_active(office: Office) -> None:
         world.serve(office.administrator, owner=invited.staff_id)
 
 
+def test_refuses_a_name_with_a_resident_number(office: Office) -> None:
+    world = office.world
+    with pytest.raises(InvalidInputError) as refused:
+        services.create(
+            world.changes,
+            world.request(office.administrator),
+            name="export of 900101-1234567",
+            owner=office.administrator.staff_id,
+        )
+    assert (refused.value.rule, refused.value.field) == ("resident_number", "name")
+    assert world.rows("service") == []
+
+
 def test_refuses_a_name_that_is_taken(office: Office) -> None:
     world = office.world
     request = world.request(office.administrator)

@@ -57,12 +57,20 @@ def test_name_and_login_are_kept_as_people_compare_them(office: Office) -> None:
         ("name", {"name": "a\x00b"}),
         ("team", {"team": "The Team"}),
         ("name", {"employer": "x" * 101}),
+        ("resident_number", {"login": "900101-1234567"}),
+        ("resident_number", {"name": "박하나 900101-1234567"}),
+        ("resident_number", {"name": "９００１０１-１２３４５６７"}),
+        ("resident_number", {"employer": "Call Co. 9001011234567"}),
+        ("resident_number", {"team": "t900101_1234567"}),
     ],
 )
 def test_refuses_what_is_no_login_name_or_team(office: Office, rule: str, change: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError) as refused:
         invite(office, **({"login": "hana"} | change))
     assert refused.value.rule == rule
+    assert refused.value.field == next(iter(change))
+    assert "900101" not in refused.value.detail
+    assert office.world.said(Action.STAFF_INVITE)[-1].decision.rule == rule
 
 
 def test_refuses_a_login_that_was_ever_given(office: Office) -> None:

@@ -213,6 +213,54 @@ _SURGERY = (
 )
 
 
+def unwritable() -> Iterator[tuple[str, str]]:
+    """Yield member of the actor and text that a writer refuses: it has no UTF-8 form."""
+    for member in ("name", "team", "employer"):
+        yield member, "김\ud83d"
+    yield "name", "\udc00"
+
+
+def sequences() -> Iterator[tuple[str, list[bytes], int | None]]:
+    """Yield name, entries and where the first run begins that breaks section 7.3."""
+    a, b, c = (_in_parts(0, part, 3) for part in (1, 2, 3))
+    x, y = (_in_parts(1, part, 2) for part in (1, 2))
+    one = whole(entry_of(2))
+    yield "no entry", [], None
+    yield "an entry of one part", [one], None
+    yield "three parts in order", [one, a, b, c, one], None
+    yield "two entries in parts, one after the other", [a, b, c, x, y], None
+    yield "the last part missing", [a, b], 0
+    yield "the last part missing, another entry after", [a, b, one], 0
+    yield "the first part missing", [one, b, c], 1
+    yield "a part in the middle missing", [a, c, one], 0
+    yield "two parts in the other order", [a, c, b], 0
+    yield "a part twice", [a, a, b, c], 0
+    yield "another entry between parts", [a, one, b, c], 0
+    yield "parts of two entries by turns", [a, x, b, y, c], 0
+    for name, old, new in _UNLIKE:
+        changed = b.replace(old.encode(), new.encode())
+        assert changed != b, name
+        yield f"parts that differ in {name}", [a, changed, c], 0
+
+
+def _in_parts(number: int, part: int, parts: int) -> bytes:
+    return whole(entry_of(number)).replace(b'"part":[1,1]', b'"part":[%d,%d]' % (part, parts))
+
+
+_UNLIKE = (
+    ("the number of parts", '"part":[2,3]', '"part":[2,4]'),
+    ("id", '"id":"0', '"id":"1'),
+    ("time", '123456Z"', '123457Z"'),
+    ("request", '"req_7', '"req_8'),
+    ("actor", '"team":"', '"team":"x'),
+    ("address", "203.0.113.7", "203.0.113.8"),
+    ("purpose", '"inquiry"', '"other"'),
+    ("reveal", '"masked"', '"plain"'),
+    ("revision", '"revision":7', '"revision":8'),
+    ("count", '"count":1', '"count":2'),
+)
+
+
 SIZES = (0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 255, 256, 257, 300)
 
 CT_LEAVES = (
@@ -269,6 +317,26 @@ def main() -> None:
                 for name, parts in valid()
             ],
             "malformed": [{"name": name, "rule": rule, **_stated(data)} for name, rule, data in malformed()],
+            "unwritable": [
+                {
+                    "section": "8",
+                    "member": member,
+                    "value": value,
+                    "error": "MalformedEntryError",
+                    "rule": "text",
+                }
+                for member, value in unwritable()
+            ],
+            "sequences": [
+                {
+                    "section": "7.3",
+                    "name": name,
+                    "entries": [entry.decode() for entry in entries],
+                    "finding": "part_sequence",
+                    "first": first,
+                }
+                for name, entries, first in sequences()
+            ],
         },
     )
     _write(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.vault.audit.builders import whole
+from tests.vault.audit.builders import entry_of, whole
 from tests.vault.audit.make_vectors import VECTORS, largest
 from vault.audit.entry import ENTRY_LIMIT, HEADER_LIMIT, PART_LIMIT, decode, encode
 from vault.audit.merkle import leaf_hash
 from vault.audit.packing import MalformedEntryError
+from vault.audit.verify.parts import PartSequence
+from vault.audit.verify.report import Finding, Findings
 from vault.domain.actions import Action
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "formats" / "log-entry.md"
@@ -55,6 +58,29 @@ def test_refuses_a_malformed_entry_by_the_rule_it_breaks(vector: dict[str, Any])
     assert str(caught.value) == f"log entry breaks rule {vector['rule']}"
 
 
+@pytest.mark.parametrize("vector", CONTENT["unwritable"], ids=lambda vector: ascii(vector["value"]))
+def test_refuses_to_write_what_has_no_utf8_form(vector: dict[str, Any]) -> None:
+    entry = entry_of()
+    actor = replace(entry.actor, **{vector["member"]: vector["value"]})
+    with pytest.raises(MalformedEntryError) as caught:
+        encode(replace(entry, actor=actor))
+    assert type(caught.value).__name__ == vector["error"]
+    assert caught.value.rule == vector["rule"]
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("vector", CONTENT["sequences"], ids=lambda vector: vector["name"])
+def test_parts_are_whole_contiguous_in_order_and_alike_as_the_vector_says(vector: dict[str, Any]) -> None:
+    findings = Findings()
+    sequence = PartSequence(findings)
+    for index, text in enumerate(vector["entries"]):
+        sequence.follow(index, decode(text.encode()))
+    sequence.end()
+    expected = [] if vector["first"] is None else [Finding(vector["finding"], vector["first"])]
+    assert list(findings.found[:1]) == expected
+    assert {finding.rule for finding in findings.found} <= {vector["finding"]}
+
+
 def test_every_action_has_a_vector() -> None:
     assert {f"action {action}" for action in Action} <= {vector["name"] for vector in VALID}
 
@@ -65,6 +91,7 @@ def test_every_rule_of_the_document_has_a_malformed_vector() -> None:
     rules = set(re.findall(r"`(\w+)`", "".join(cells)))
     # No bytes can hold text without a UTF-8 form: that rule binds writers alone.
     assert {vector["rule"] for vector in MALFORMED} == rules - {"text"}
+    assert {vector["rule"] for vector in CONTENT["unwritable"]} == {"text"}
 
 
 def test_a_thousand_subjects_and_the_largest_header_are_one_part() -> None:

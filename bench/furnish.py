@@ -1,0 +1,134 @@
+"""A vault to measure: people, one service with plaintext grants, and genuine values in it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from tests.support.furnished import POLICY, Clock, Furnished
+from vault.access import services
+from vault.access.access_tokens import authenticate_access_token, issue_access_token
+from vault.access.staff import Person
+from vault.assembly import initialise, open_vault
+from vault.domain.model import Actor, Reveal, Role
+from vault.policy.policy import Policy
+from vault.service.vault import Vault
+from vault.settings import Settings
+from vault.tokens.requests import NewSubject, TokenizeItem, TokenizeRequest
+
+INTAKE: Final = "member_communication"
+"""Purpose of tokenizing; asks for no reason."""
+
+PURPOSE: Final = "inquiry"
+"""Purpose of revealing; asks for a reason, which is sealed and kept beside the entry."""
+
+FIELD: Final = "member.phone"
+REASON: Final = "call back, ticket 4711"
+SUBJECTS: Final = 200
+VALUES_PER_SUBJECT: Final = 50
+VALUES: Final = SUBJECTS * VALUES_PER_SUBJECT
+BATCH: Final = 1_000
+
+EARLIER: Final = timedelta(minutes=30)
+"""People enrol this long before now: each code of an authenticator needs half a minute of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A vault that is set up and closed, and what a client of it needs."""
+
+    settings: Settings
+    client_id: str
+    client_secret: str
+    values: tuple[str, ...]
+    tokens: tuple[str, ...]
+    """One for each value, in the same order."""
+    subjects: tuple[str, ...]
+
+
+def furnish(home: Path, *, database_url: str = "", values: int = VALUES, seed: int = 1) -> Site:
+    """Make a vault in ``home`` with ``values`` phone numbers in it, and close it again."""
+    furnished = _people(home, database_url)
+    try:
+        client_id, client_secret, actor = _service(furnished)
+        furnished.clock.now = datetime.now(UTC)
+        filled = list(fill(furnished.vault, furnished, actor, values=values, seed=seed))
+    finally:
+        furnished.vault.close()
+    return Site(
+        furnished.settings,
+        client_id,
+        client_secret,
+        values=tuple(value for value, _, _ in filled),
+        tokens=tuple(token for _, token, _ in filled),
+        subjects=tuple(dict.fromkeys(subject for _, _, subject in filled)),
+    )
+
+
+def fill(
+    vault: Vault, furnished: Furnished, actor: Actor, *, values: int, seed: int
+) -> Iterator[tuple[str, str, str]]:
+    """Tokenize ``values`` phone numbers of new subjects; yield value, token and subject of each."""
+    numbers = random.Random(seed)
+    for start in range(0, values, BATCH):
+        items = [
+            TokenizeItem(FIELD, phone_number(numbers), subject=NewSubject(f"s{at // VALUES_PER_SUBJECT}"))
+            for at in range(start, min(start + BATCH, values))
+        ]
+        request = TokenizeRequest(INTAKE, items)
+        result = vault.tokens.complete(vault.tokens.tokenize(actor, furnished.origin(), request))
+        for asked, item in zip(items, result["items"], strict=True):
+            yield asked.value, item["token"], item["subject"]
+
+
+def phone_number(numbers: random.Random) -> str:
+    """Return a phone number as people write it: 13 characters."""
+    return f"010-{numbers.randrange(2000, 10_000)}-{numbers.randrange(10_000):04d}"
+
+
+def _people(home: Path, database_url: str) -> Furnished:
+    clock = Clock(datetime.now(UTC) - EARLIER)
+    policy = Policy.parse(POLICY.read_text(encoding="utf-8"))
+    made = initialise(
+        home,
+        policy=policy,
+        administrator=Person(login="admin", name="Admin Park", role=Role.ADMINISTRATOR),
+        officer=Person(login="officer", name="Officer Lee", role=Role.OFFICER),
+        database_url=database_url,
+        now=clock.now,
+    )
+    furnished = Furnished(home, made.settings, open_vault(made.settings, clock=clock), clock, policy)
+    furnished.enrol("admin", made.people.administrator.code)
+    furnished.enrol("officer", made.people.officer.code)
+    return furnished
+
+
+def _service(furnished: Furnished) -> tuple[str, str, Actor]:
+    administrator = furnished.login("admin")
+    made = services.create(
+        furnished.vault.changes, furnished.request(administrator), name="shop", owner=administrator.id
+    ).value
+    holder = ("service", made.service_id)
+    furnished.grant(administrator, holder, ("token:tokenize",), purposes=(INTAKE,))
+    furnished.grant(administrator, holder, ("token:detokenize",), purposes=(PURPOSE,), reveal=Reveal.PLAIN)
+    furnished.approve_all(furnished.login("officer"))
+    return made.service_id, made.client_secret.expose(), service_actor(furnished, made)
+
+
+def service_actor(furnished: Furnished, made: services.Secret) -> Actor:
+    """Return the actor of an access token issued for ``made``."""
+    issued = issue_access_token(
+        furnished.vault.changes,
+        made.service_id,
+        made.client_secret,
+        origin=furnished.origin(),
+        now_us=furnished.vault.now_us(),
+    )
+    standing = furnished.vault.standings.refresh()
+    return authenticate_access_token(
+        standing.authority, standing.keyring.sessions, issued.text.expose(), furnished.vault.now_us()
+    )

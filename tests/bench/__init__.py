@@ -1,0 +1,1 @@
+"""Tests of what the bench computes; what it measures is not tested."""
