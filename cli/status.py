@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -34,11 +36,12 @@ def status(
 ) -> None:
     """Show the state of a vault.
 
-    Of the one in --home, or of a server with --url. Without either, of the
-    vault of this host if there is one, else of the server you are logged in to.
+    Of the one in --home, or of a server with --url; what is typed counts before
+    what is exported. Without either, of the vault of this host if there is one,
+    else of the server you are logged in to.
     """
     folder = home_of(home)
-    if url is None and (home is not None or (folder / SETTINGS).exists()):
+    if _is_of_this_host(url, home, folder):
         state: Mapping[str, Any] = local_state(folder)
         raw: bytes | Mapping[str, Any] = state
     else:
@@ -49,6 +52,15 @@ def status(
         out.document(raw)
     else:
         out.pairs(_lines(state))
+
+
+def _is_of_this_host(url: str | None, home: Path | None, folder: Path) -> bool:
+    """Say whether the vault in ``folder`` is meant: what was typed counts before what was exported."""
+    typed_url = url is not None and url != os.environ.get("PIIVAULT_URL")
+    typed_home = home is not None and str(home) != os.environ.get("PIIVAULT_HOME")
+    if typed_url or typed_home:
+        return typed_home
+    return url is None and (home is not None or (folder / SETTINGS).exists())
 
 
 def _lines(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

@@ -108,7 +108,11 @@ def enrol(
         public=True,
     )
     waits = finished.body.get("state") == "waiting"
-    told = "Enrolled; you can log in when the officer has approved it." if waits else "Enrolled; log in now."
+    told = (
+        "Enrolled; you can log in when the officer has approved it."
+        if waits
+        else "Enrolled. Log in with the authenticator's next code; this one is used."
+    )
     tell(out, finished, told)
 
 

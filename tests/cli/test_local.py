@@ -104,3 +104,23 @@ def test_a_vault_is_where_it_is_said_to_be(monkeypatch: pytest.MonkeyPatch, tmp_
     assert home_of(Path("~/vault")) == tmp_path / "vault"
     monkeypatch.setenv("XDG_DATA_HOME", "/srv")
     assert home_of(None) == Path("/srv/piivault")
+
+
+@pytest.mark.parametrize(
+    ("exported", "typed", "code"),
+    [
+        ({"PIIVAULT_URL": "http://127.0.0.1:9"}, ("--home", "/nonexistent"), 2),
+        ({"PIIVAULT_HOME": "/nonexistent"}, ("--url", "http://127.0.0.1:9"), 3),
+    ],
+    ids=["home", "url"],
+)
+def test_what_is_typed_counts_before_what_is_exported(
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    exported: dict[str, str],
+    typed: tuple[str, ...],
+    code: int,
+) -> None:
+    for name, value in exported.items():
+        monkeypatch.setenv(name, value)
+    assert command("status", *typed).code == code

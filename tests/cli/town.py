@@ -65,6 +65,16 @@ class Town:
         profiles.save(person.role.value, profile, base=self.config)
 
     def __enter__(self) -> Self:
+        try:
+            self._settle()
+        except BaseException:
+            # Nobody leaves a ``with`` that was never entered: the server would stay.
+            self.host.stop()
+            self.host.remove()
+            raise
+        return self
+
+    def _settle(self) -> None:
         told = self.host.initialise(administrator="mina:김민아", officer="junseo:박준서")
         self.host.start()
         cast = self.cast
@@ -80,7 +90,6 @@ class Town:
                 cast.approve(cast.propose(holder, actions, fields, purpose=purpose, reveal=Reveal.PLAIN))
         for person in cast.everybody:
             self.save(person)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

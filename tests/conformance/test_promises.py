@@ -5,9 +5,10 @@ from __future__ import annotations
 from threading import Event
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import delete, insert, update
 
 from tests.conformance.counter import PHONE, WAIT, Counter, phone
+from tests.support.furnished import phones
 from vault.domain.errors import VaultError
 from vault.domain.ids import RequestId
 from vault.storage import tables
@@ -85,3 +86,24 @@ def test_the_entry_is_there_when_the_answer_is(counter: Counter) -> None:
     counter.vault.tokens.start(work, look)
     assert answered.wait(WAIT)
     assert seen == [work.origin.request]
+
+
+def test_a_tail_cut_off_and_written_anew_alarms(counter: Counter) -> None:
+    """There are as many entries as before, all of them ours, and a restart makes another writer."""
+    for _ in range(3):
+        counter.token()
+    counter.vault.upkeep.round()
+    assert counter.vault.upkeep.health.trouble == ""
+    size = counter.next_index()
+    counter.tamper(
+        delete(tables.log_entry).where(tables.log_entry.c.idx >= size - 2),
+        delete(tables.log_unit).where(tables.log_unit.c.first >= size - 2),
+        update(tables.counter).values(next_index=size - 2),
+    )
+    other = counter.node()
+    for value in phones(2):
+        counter.tokenize(phone(value), at=other)
+    assert counter.next_index() == size
+    other.upkeep.round()
+    assert other.upkeep.health.trouble == "tamper_detected"
+    assert ("log", str(size)) in counter.alarms()
