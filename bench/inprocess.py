@@ -21,6 +21,8 @@ from typing import Final
 
 from bench.databases import private_postgresql
 from bench.furnish import BATCH, FIELD, INTAKE, PURPOSE, REASON, Site, furnish, phone_number
+from bench.machine import RefusedError
+from keys.wrappers.keyfile import KeyFileWrapper
 from vault.access.standing import Standings
 from vault.assembly import open_vault
 from vault.domain.ids import RequestId
@@ -73,7 +75,7 @@ class Hot:
         done = time.perf_counter()
         for work in works:
             if work.error is not None or work.partial:
-                raise RuntimeError(f"a measured request failed: {work.error} {str(work.result)[:300]}")
+                raise RefusedError("a measured request failed")
         return ready - begun, durable - ready, done - durable
 
 
@@ -97,8 +99,6 @@ def open_hot(site: Site) -> Hot:
     """Open the vault of ``site`` for direct use; the process ends it."""
     open_vault(site.settings).close()
     database = Database.open(site.settings.database_url)
-    from keys.wrappers.keyfile import KeyFileWrapper
-
     standings = Standings(database, KeyFileWrapper(site.settings.root_key))
     account = standings.current.authority.services[site.client_id]
     held = next(iter(account.credentials))

@@ -125,4 +125,4 @@ def _open(base: str) -> str:
 def version_of(bao: str) -> str:
     """Return the version of the peer."""
     told = subprocess.run([bao, "version"], check=True, capture_output=True, text=True)
-    return told.stdout.partition(",")[0].removeprefix("OpenBao ").strip()
+    return told.stdout.removeprefix("OpenBao ").partition(" ")[0].strip(" ,\n")

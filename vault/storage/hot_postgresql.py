@@ -89,6 +89,7 @@ class PostgresqlHotConnection:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: psycopg.Connection[Any] | None = None
+        self._copying: psycopg.Cursor[Any] | None = None
         self._statements: Prepared | None = None
         self._unconfirmed = False
 
@@ -133,7 +134,7 @@ class PostgresqlHotConnection:
             return first
         with self._guarded(committing=False) as statements:
             statements.command("BEGIN")
-            _copy(self._connection, writes)
+            _copy(self._copying, writes)
             if writes.revoked:
                 statements.run(_REVOKE, (int8_array(writes.revoked),))
             first = append_postgresql(
@@ -156,7 +157,7 @@ class PostgresqlHotConnection:
         """See the protocol."""
         if self._connection is not None:
             self._connection.close()
-            self._connection = self._statements = None
+            self._connection = self._copying = self._statements = None
 
     def _read(self, statement: str, *values: bytes) -> list[Any]:
         with self._guarded(committing=False) as statements:
@@ -218,7 +219,7 @@ class PostgresqlHotConnection:
         except psycopg.Error:
             connection.close()
             raise UnavailableError("the database connection was lost") from None
-        self._connection, self._statements = connection, statements
+        self._connection, self._copying, self._statements = connection, connection.cursor(), statements
         return statements
 
     def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
@@ -226,9 +227,8 @@ class PostgresqlHotConnection:
             self._unconfirmed = True
 
 
-def _copy(connection: psycopg.Connection[Any] | None, writes: hot.Writes) -> None:
-    assert connection is not None  # a transaction has begun on it
-    cursor = connection.cursor()
+def _copy(cursor: psycopg.Cursor[Any] | None, writes: hot.Writes) -> None:
+    assert cursor is not None  # a transaction has begun on its connection
     for attribute, table, _, types in _COPIES:
         rows = getattr(writes, attribute)
         if not rows:

@@ -374,3 +374,11 @@ def test_waiting_thing_that_has_changed_is_not_decided(office: Office) -> None:
     for approval_id in (proposed.approval_id, early.id):
         with pytest.raises(ConflictError):
             approvals.decide_approval(world.changes, world.request(office.officer), approval_id, approve=True)
+
+
+def test_refuses_a_search_over_fields_that_cannot_be_searched(office: Office) -> None:
+    world, actor = office.world, shop(office)
+    terms = plain_terms(actor.id, actions=(Action.TOKEN_SEARCH,), fields=("member.gender",), reveal=None)
+    with pytest.raises(InvalidInputError) as refused:
+        world.propose(office.administrator, terms)
+    assert (refused.value.field, refused.value.rule) == ("fields", "not_searchable")
