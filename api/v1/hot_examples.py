@@ -64,7 +64,7 @@ HOT_OPERATIONS: Final[dict[str, dict[str, Any]]] = {
                 "reference": _TEXT,
                 "token": _TEXT,
                 "subject": _TEXT,
-                "existing": {"type": "boolean", "description": "The subject had this token already."},
+                "existing": {"type": "boolean", "description": "You had this token for the value already."},
                 "warnings": {"type": "array", "items": _TEXT},
                 "error": _ERROR,
             },

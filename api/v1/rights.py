@@ -51,7 +51,7 @@ def list_grants(call: Asked) -> Response:
     ),
 )
 def propose_grant(call: Asked, body: Annotated[asked.GrantBody, reading(asked.GrantBody)]) -> Response:
-    """Propose a grant. One that can yield plaintext waits for the officer; others are in force at once."""
+    """Propose a grant. One that yields plaintext, or opens anything to a service, awaits the officer."""
     terms = Terms(
         holder_kind=body.actor_kind,
         holder=body.actor_id,

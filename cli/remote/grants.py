@@ -58,8 +58,9 @@ def propose(  # noqa: PLR0913 - one parameter for each term of a grant
 ) -> None:
     """Propose a grant.
 
-    For administrators. One that can yield plaintext waits for the officer;
-    a narrower one is in force at once.
+    For administrators. One that can yield plaintext, or lets a service see,
+    find or revoke anything, waits for the officer; a narrower one is in force
+    at once.
     """
     kind, identity = _holder(holder)
     body = {
