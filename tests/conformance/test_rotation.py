@@ -149,7 +149,7 @@ def test_a_broken_key_alarms_and_does_not_stop_the_others(counter: Counter) -> N
     tokens = _fill(counter, 7)
     broken = sorted(row["subject_id"] for row in counter.rows(tables.data_key, order_by="subject_id"))[1]
     wrapped = counter.row(tables.data_key, subject_id=broken)["wrapped"]
-    counter.change(tables.data_key, {"subject_id": broken}, wrapped=bytes(wrapped[:-1]) + b"\0")
+    counter.change(tables.data_key, {"subject_id": broken}, wrapped=bytes([*wrapped[:-1], wrapped[-1] ^ 1]))
     _rotate(counter)
     portions = [_rewrap(counter)]
     while portions[-1].next is not None:
