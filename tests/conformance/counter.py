@@ -173,7 +173,7 @@ class Counter:
         """Return what is stored, decoded."""
         with self.vault.changes.database.reading() as connection:
             rows = read_entries(connection, start, 1 << 62)
-        return [Logged(row.index, row.leaf, row.body, decode(row.body)) for row in rows]
+        return [Logged(row.idx, row.leaf, row.body, decode(row.body)) for row in rows]
 
     def next_index(self) -> int:
         """Return the index that the next entry will have."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from urllib.parse import parse_qs, urlsplit
 
 import pyotp
@@ -40,19 +41,24 @@ START = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 
 
 class Clock:
-    """A clock that moves when it is told to, and a microsecond at each look."""
+    """A clock that moves when it is told to, and a microsecond at each look. Never back, whoever looks."""
 
     def __init__(self, now: datetime = START) -> None:
         self.now = now
+        self._lock = Lock()
 
     def __call__(self) -> datetime:
         """Return the time."""
-        self.now += timedelta(microseconds=1)
-        return self.now
+        return self._later(timedelta(microseconds=1))
 
     def pass_time(self, **parts: float) -> None:
         """Let time pass, in the units of ``timedelta``."""
-        self.now += timedelta(**parts)
+        self._later(timedelta(**parts))
+
+    def _later(self, by: timedelta) -> datetime:
+        with self._lock:
+            self.now += by
+            return self.now
 
 
 @dataclass
