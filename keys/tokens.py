@@ -14,11 +14,10 @@ from __future__ import annotations
 import re
 import struct
 import threading
+from array import array
 from binascii import crc_hqx
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
-from functools import partial
-from itertools import repeat
 from typing import NamedTuple, TypeAlias
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -27,6 +26,7 @@ from keys.errors import MalformedError, UnknownKeyVersionError
 from keys.secret import KEY_LENGTH, SecretBytes
 
 NONCE_LENGTH = 8
+BLOCK_LENGTH = 16
 MAX_ROW_ID = (1 << 63) - 1
 MAX_TOKEN_KEY_VERSION = 0xFFF
 SUBJECT_PREFIX = "sub"
@@ -41,6 +41,7 @@ _TEXT = re.compile(r"([a-z]{3})_([0-9a-f]{40})").fullmatch
 _START = re.compile(r"[a-z]{3}_").fullmatch
 _SUBJECT_START = f"{SUBJECT_PREFIX}_"
 _RAW_LENGTH = 20
+_START_LENGTH = 4
 _PREFIX = re.compile(r"[a-z]{3}").fullmatch
 
 
@@ -59,10 +60,7 @@ IMPLEMENTED_KINDS = frozenset({TokenKind.RANDOM, TokenKind.SUBJECT})
 
 
 class DecodedToken(NamedTuple):
-    """What a text says. A claim until compared with its row (token.md 2.7).
-
-    A named tuple, since a batch makes a thousand: a frozen dataclass costs six times as much.
-    """
+    """What a text says. A claim until compared with its row (token.md 2.7)."""
 
     prefix: str
     kind: TokenKind
@@ -71,8 +69,23 @@ class DecodedToken(NamedTuple):
     nonce: bytes
 
 
-_MAKE = partial(tuple.__new__, DecodedToken)
-"""What ``DecodedToken._make`` does, without a call into Python."""
+class TokenBatch(NamedTuple):
+    """What a batch of good texts of one kind and key version says, by column. Claims, as above."""
+
+    starts: list[str]
+    """Prefix and underscore of each."""
+    kind: TokenKind
+    key_version: int
+    row_ids: list[int]
+    nonces: bytes
+    """Of all, joined."""
+
+    def each(self) -> Iterator[DecodedToken]:
+        """Yield them one by one."""
+        nonces = (self.nonces[at : at + NONCE_LENGTH] for at in range(0, len(self.nonces), NONCE_LENGTH))
+        for start, row_id, nonce in zip(self.starts, self.row_ids, nonces, strict=True):
+            yield DecodedToken(start[:-1], self.kind, self.key_version, row_id, nonce)
+
 
 _Admitted: TypeAlias = tuple[int, str, TokenKind, bytes]
 """Place in the batch, prefix, kind and block."""
@@ -121,26 +134,36 @@ class TokenKey:
 
         Raises MalformedError: kind, shape, prefix, row_id, nonce_length (token.md 2.3).
         """
-        return self.encode_many(((prefix, row_id, nonce),), kind)[0]
+        return self.encode_many((prefix,), (row_id,), (nonce,), kind)[0]
 
     def encode_many(
-        self, rows: Sequence[tuple[str, int, bytes]], kind: TokenKind = TokenKind.RANDOM
+        self,
+        prefixes: Sequence[str],
+        row_ids: Sequence[int],
+        nonces: Sequence[bytes],
+        kind: TokenKind = TokenKind.RANDOM,
     ) -> list[str]:
-        """Return the texts of ``rows`` (prefix, row id, nonce), in their order, with one cipher call.
+        """Return the texts of rows, given by column, in their order, with one cipher call. HOT.
 
-        Raises what ``encode`` raises if any row is refused; nothing is encoded then.
+        Raises what ``encode`` raises if any row is refused, ValueError when the
+        columns are not of one length; nothing is encoded then.
         """
+        if not len(prefixes) == len(row_ids) == len(nonces):
+            raise ValueError("the columns are not of one length")
         head = self._heads.get(kind)
         if head is None:
             raise MalformedError("kind")
-        starts = {prefix: _start(prefix, head) for prefix in {row[0] for row in rows}}
-        sealed = self.blocks.encrypt(_blocks_of(rows))
+        starts = {prefix: _start(prefix, head) for prefix in set(prefixes)}
+        sealed = self.blocks.encrypt(_blocks_of(row_ids, nonces))
         digits = sealed.hex()
         texts = []
-        for at, (prefix, _, _) in enumerate(rows):
+        at = 0
+        for prefix in prefixes:
             text, crc = starts[prefix]
-            check = crc_hqx(sealed[16 * at : 16 * at + 16], crc)
-            texts.append(f"{text}{digits[32 * at : 32 * at + 32]}{check:04x}")
+            end = at + BLOCK_LENGTH
+            check = crc_hqx(sealed[at:end], crc)
+            texts.append(f"{text}{digits[2 * at : 2 * end]}{check:04x}")
+            at = end
         return texts
 
 
@@ -180,39 +203,39 @@ class TokenKeys:
         raise refused[0]
 
     def decode_many(self, texts: Sequence[str]) -> list[DecodedToken | MalformedError]:
-        """Return, for each text, what it says or why it is refused; one cipher call per key version. HOT."""
-        return self._decode_uniform(texts) or self._decode_each(texts)
+        """Return, for each text, what it says or why it is refused; one cipher call per key version."""
+        batch = self.decode_batch(texts)
+        return self.decode_each(texts) if batch is None else list(batch.each())
 
-    def _decode_uniform(self, texts: Sequence[str]) -> list[DecodedToken | MalformedError] | None:
-        """Return what ``texts`` say if all are good and of one kind and key version; else None.
+    def decode_batch(self, texts: Sequence[str]) -> TokenBatch | None:
+        """Return what ``texts`` say if all are good and of one kind and key version; else None. HOT.
 
-        Nearly every batch is like that, and read in one piece it takes half the
-        time. Whatever is found amiss is left to ``_decode_each`` to name.
+        Nearly every batch is like that, and read in one piece it takes a third of
+        the time. Whatever is found amiss is left to ``decode_each`` to name.
         """
-        raw = _in_one_piece(texts)
+        raw, starts = _in_one_piece(texts)
         reading = self._readable.get(raw[:2])
-        starts = [text[:4] for text in texts]
         if reading is None:
             return None
         key, kind, of_subjects = reading
-        if not all(_START(start) and (start == _SUBJECT_START) is of_subjects for start in set(starts)):
-            return None
-        crcs = {start: crc_hqx(start.encode(), _CRC_START) for start in set(starts)}
-        places = range(0, len(raw), _RAW_LENGTH)
+        crcs = {}
+        for start in set(starts):
+            if not _START(start) or (start == _SUBJECT_START) is not of_subjects:
+                return None
+            crcs[start] = crc_hqx(start.encode(), _CRC_START)
+        records = [raw[at : at + _RAW_LENGTH] for at in range(0, len(raw), _RAW_LENGTH)]
         # Over a text and its own check bytes this CRC is zero.
-        checks = map(crc_hqx, [raw[at : at + _RAW_LENGTH] for at in places], map(crcs.__getitem__, starts))
-        if any(checks):
+        if any(map(crc_hqx, records, map(crcs.__getitem__, starts))):
             return None
-        plain = key.blocks.decrypt(b"".join([raw[at + 2 : at + 18] for at in places]))
-        rows = list(_BLOCK.iter_unpack(plain))
-        if min(rows)[0] < 1 or max(rows)[0] > MAX_ROW_ID:
+        plain = key.blocks.decrypt(_blocks_in(raw))
+        row_ids = list(struct.unpack(f">{2 * len(texts)}Q", plain)[::2])
+        nonces = array("Q", plain)[1::2].tobytes()
+        if min(row_ids) < 1 or max(row_ids) > MAX_ROW_ID:
             return None
-        prefixes = {start: start[:3] for start in crcs}
-        ids, nonces = zip(*rows, strict=True)
-        columns = map(prefixes.__getitem__, starts), repeat(kind), repeat(key.version), ids, nonces
-        return list(map(_MAKE, zip(*columns, strict=False)))
+        return TokenBatch(starts, kind, key.version, row_ids, nonces)
 
-    def _decode_each(self, texts: Iterable[str]) -> list[DecodedToken | MalformedError]:
+    def decode_each(self, texts: Iterable[str]) -> list[DecodedToken | MalformedError]:
+        """Return what ``decode_many`` does, text by text."""
         results: dict[int, DecodedToken | MalformedError] = {}
         refused: dict[int, MalformedError] = {}
         for key, admitted in self._admit(texts, refused).items():
@@ -255,19 +278,40 @@ class TokenKeys:
         return by_key
 
 
-def _in_one_piece(texts: Sequence[str]) -> bytes:
-    """Return what follows the prefixes of all ``texts``, joined; nothing unless they begin with one head."""
+def _in_one_piece(texts: Sequence[str]) -> tuple[bytes, list[str]]:
+    """Return what follows the prefixes of ``texts``, joined, and the prefixes with their underscores.
+
+    No bytes unless every text has its length and all begin with one head.
+    """
     count = len(texts)
     if count < WORTH_ONE_PIECE or set(map(len, texts)) != {TEXT_LENGTH}:
-        return b""
-    digits = "".join([text[4:] for text in texts])
+        return b"", []
+    joined, start = "".join(texts), texts[0][:_START_LENGTH]
+    # Nearly always all begin alike: four columns to compare, and one pass to take them out.
+    if all(joined[at::TEXT_LENGTH] == letter * count for at, letter in enumerate(start)):
+        starts = [start] * count
+        digits = joined.replace(start, "")
+    else:
+        starts = [text[:_START_LENGTH] for text in texts]
+        digits = "".join([text[_START_LENGTH:] for text in texts])
     try:
         raw = bytes.fromhex(digits)
     except ValueError:
-        return b""
+        return b"", []
     # Upper case and white space do not survive the round trip.
-    uniform = raw.hex() == digits and all(raw[at::_RAW_LENGTH] == raw[at : at + 1] * count for at in (0, 1))
-    return raw if uniform else b""
+    if len(raw) != _RAW_LENGTH * count or raw.hex() != digits:
+        return b"", []
+    uniform = all(raw[at::_RAW_LENGTH] == raw[at : at + 1] * count for at in (0, 1))
+    return (raw, starts) if uniform else (b"", [])
+
+
+def _blocks_in(raw: bytes) -> bytes:
+    """Return the blocks of joined texts, without the two bytes before and after each of them."""
+    blocks = bytearray(raw)
+    # A column at a time, from the right: a slice and a join of each would take twice as long.
+    for at, width in ((19, 20), (18, 19), (1, 18), (0, 17)):
+        del blocks[at::width]
+    return bytes(blocks)
 
 
 def _head(kind: TokenKind, version: int) -> bytes:
@@ -283,16 +327,13 @@ def _start(prefix: str, head: bytes) -> tuple[str, int]:
     return f"{prefix}_{head.hex()}", crc_hqx(prefix.encode() + b"_" + head, _CRC_START)
 
 
-def _blocks_of(rows: Sequence[tuple[str, int, bytes]]) -> bytes:
+def _blocks_of(row_ids: Sequence[int], nonces: Sequence[bytes]) -> bytes:
     """Return the cipher input: one block of 16 bytes for each row."""
-    blocks = []
-    for _, row_id, nonce in rows:
-        if not 0 < row_id <= MAX_ROW_ID:
-            raise MalformedError("row_id")
-        if len(nonce) != NONCE_LENGTH:
-            raise MalformedError("nonce_length")
-        blocks.append(_BLOCK.pack(row_id, nonce))
-    return b"".join(blocks)
+    if row_ids and not 0 < min(row_ids) <= max(row_ids) <= MAX_ROW_ID:
+        raise MalformedError("row_id")
+    if not set(map(len, nonces)) <= {NONCE_LENGTH}:
+        raise MalformedError("nonce_length")
+    return b"".join(map(_BLOCK.pack, row_ids, nonces))
 
 
 def _why_refused(prefix: str, kind: int) -> str:

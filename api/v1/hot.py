@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Final, TypeVar
 
@@ -66,6 +68,7 @@ class HotRoutes:
         self._vault = vault
         self._bearers = bearers
         self._metrics = metrics
+        self._deliveries: Final = Deliveries()
         self._tokenize: Final = Reader(TokenizeRequest, counted=True)
         self._detokenize: Final = Reader(DetokenizeRequest, counted=True)
         self._search: Final = Reader(SearchRequest, counted=True)
@@ -129,17 +132,8 @@ class HotRoutes:
         return work
 
     async def _done(self, work: HotWork) -> None:
-        loop = asyncio.get_running_loop()
-        done = loop.create_future()
-
-        def deliver() -> None:
-            try:
-                loop.call_soon_threadsafe(_settle, done)
-            except RuntimeError:
-                # The loop is closed: the server has stopped, and the lane must not stop with it.
-                return
-
-        self._vault.tokens.start(work, deliver)
+        done = asyncio.get_running_loop().create_future()
+        self._vault.tokens.start(work, partial(self._deliveries.deliver, done))
         await done
 
     def _tokenizing(self, actor: Actor, origin: Origin, headers: Headers, body: bytes) -> HotWork:
@@ -177,6 +171,30 @@ def _replay(headers: Headers, body: bytes) -> Replay | None:
     return Replay(key.decode("ascii"), sha256(body).digest())
 
 
-def _settle(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)
+class Deliveries:
+    """Wakes those who wait in the event loop, all of a unit at once: waking the loop for each costs more."""
+
+    def __init__(self) -> None:
+        self._settled: deque[asyncio.Future[None]] = deque()
+        self._waking = False
+
+    def deliver(self, done: asyncio.Future[None]) -> None:
+        """Have ``done`` settled in its loop. Called from the lane's thread."""
+        self._settled.append(done)
+        # After the append: whoever finds it set knows that what was appended before will be seen.
+        if self._waking:
+            return
+        self._waking = True
+        try:
+            done.get_loop().call_soon_threadsafe(self._settle)
+        except RuntimeError:
+            # The loop is closed: the server has stopped, and the lane must not stop with it.
+            self._waking = False
+
+    def _settle(self) -> None:
+        # Before anything is taken: what is appended from here on wakes the loop again.
+        self._waking = False
+        while self._settled:
+            done = self._settled.popleft()
+            if not done.done():
+                done.set_result(None)

@@ -33,11 +33,15 @@ def test_subject_id_decodes_to_what_was_encoded(row_id: int, nonce: bytes) -> No
     assert KEYS.decode(text) == DecodedToken("sub", TokenKind.SUBJECT, 2, row_id, nonce)
 
 
+def _many(key: TokenKey, rows: list[tuple[str, int, bytes]]) -> list[str]:
+    return key.encode_many([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
+
+
 @given(ROWS, ROWS)
 def test_batch_equals_singles_in_order(
     first: list[tuple[str, int, bytes]], second: list[tuple[str, int, bytes]]
 ) -> None:
-    texts = KEY.encode_many(first) + SECOND.encode_many(second)
+    texts = _many(KEY, first) + _many(SECOND, second)
     assert texts == [KEY.encode(*row) for row in first] + [SECOND.encode(*row) for row in second]
     mixed = [text for pair in zip(texts, texts[::-1], strict=True) for text in pair]
     assert KEYS.decode_many(mixed) == [KEYS.decode(text) for text in mixed]
@@ -78,9 +82,14 @@ def test_token_of_a_missing_key_is_refused() -> None:
 
 def test_batch_with_one_refused_row_encodes_nothing() -> None:
     with pytest.raises(MalformedError, match="row_id"):
-        KEY.encode_many([("phn", 1, bytes(8)), ("phn", 0, bytes(8))])
+        KEY.encode_many(("phn", "phn"), (1, 0), (bytes(8), bytes(8)))
     # The refused batch left nothing behind in the cipher.
     assert KEYS.decode(KEY.encode("phn", 1, bytes(8))).row_id == 1
+
+
+def test_columns_of_different_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="one length"):
+        KEY.encode_many(("phn", "phn"), (1,), (bytes(8),))
 
 
 @pytest.mark.parametrize("version", [-1, 0, 4096])
@@ -103,7 +112,7 @@ def test_active_key_writes_and_its_absence_is_refused() -> None:
 def test_threads_share_a_key() -> None:
     def round_trip(thread: int) -> bool:
         rows = [("phn", 1 + thread * 1000 + at, os.urandom(8)) for at in range(500)]
-        found = KEYS.decode_many(KEY.encode_many(rows))
+        found = KEYS.decode_many(_many(KEY, rows))
         return found == [DecodedToken(prefix, TokenKind.RANDOM, 1, at, nonce) for prefix, at, nonce in rows]
 
     with ThreadPoolExecutor(4) as pool:

@@ -16,7 +16,7 @@ FIRST = TokenKey(1, SecretBytes(bytes(range(32))))
 SECOND = TokenKey(2, SecretBytes(bytes(range(1, 33))))
 KEYS = TokenKeys(SECOND, [FIRST, SECOND])
 ROWS = [("phn" if at % 3 else "gen", at + 1, bytes([at]) * 8) for at in range(50)]
-TEXTS = FIRST.encode_many(ROWS)
+TEXTS = FIRST.encode_many([row[0] for row in ROWS], [row[1] for row in ROWS], [row[2] for row in ROWS])
 
 
 def _each(texts: list[str]) -> list[DecodedToken | str]:
@@ -49,7 +49,7 @@ def test_reads_a_good_batch_as_each_of_its_texts() -> None:
 
 
 def test_reads_subject_ids_in_one_piece() -> None:
-    texts = SECOND.encode_many([("sub", at, bytes(8)) for at in range(1, 9)], TokenKind.SUBJECT)
+    texts = SECOND.encode_many(["sub"] * 8, range(1, 9), [bytes(8)] * 8, TokenKind.SUBJECT)
     found = KEYS.decode_many(texts)
     assert found == _each(texts)
     assert all(isinstance(token, DecodedToken) and token.kind is TokenKind.SUBJECT for token in found)

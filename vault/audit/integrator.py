@@ -147,7 +147,7 @@ def _extend(connection: Connection, frontier: Frontier, writers: dict[bytes, int
     while len(units) > 1 and units[-1].first - start > ENTRIES:
         units.pop()
     stop = units[-1].first + units[-1].size if units else start
-    entries = {entry.index: entry for entry in log.read_entries(connection, start, stop)}
+    entries = {entry.idx: entry for entry in log.read_entries(connection, start, stop)}
     for unit in units:
         _take(unit, entries, frontier, writers=writers, keyring=keyring)
     return bool(units) and log.read_units(connection, stop, limit=1) != []

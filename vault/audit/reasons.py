@@ -6,11 +6,9 @@ breaking the log, and nobody can put another in its place.
 
 from __future__ import annotations
 
-import os
 from hashlib import sha256
 from typing import Final
 
-from keys.envelope import NONCE_LENGTH
 from keys.errors import KeysError
 from keys.keyring import Keyring
 from keys.secret import SecretBytes
@@ -18,11 +16,12 @@ from keys.secret import SecretBytes
 LABEL: Final = "reason"
 
 
-def seal_reason(keyring: Keyring, entry_id: str, text: str) -> tuple[bytes, bytes]:
-    """Return the SHA-256 of the ciphertext, and the ciphertext, of the reason of one entry."""
-    sealed = keyring.staff_data.seal(
-        LABEL, entry_id, nonce=os.urandom(NONCE_LENGTH), data=SecretBytes(text.encode())
-    )
+def seal_reason(keyring: Keyring, entry_id: str, text: str, *, nonce: bytes) -> tuple[bytes, bytes]:
+    """Return the SHA-256 of the ciphertext, and the ciphertext, of the reason of one entry.
+
+    ``nonce`` is 12 bytes from the system's random generator, never used before.
+    """
+    sealed = keyring.staff_data.seal(LABEL, entry_id, nonce=nonce, data=SecretBytes(text.encode()))
     return sha256(sealed).digest(), sealed
 
 

@@ -150,6 +150,8 @@ def _split(normalised: str) -> tuple[str, str]:
 
 
 def _display(normalised: str) -> str:
+    if normalised.startswith("+8210"):  # nearly all of them: without a call it takes half the time
+        return f"010-{normalised[5:9]}-{normalised[9:]}"
     if normalised.startswith("+82"):
         return korean.printed(normalised[3:])
     number = phonenumbers.parse(normalised, None)
@@ -157,4 +159,6 @@ def _display(normalised: str) -> str:
 
 
 def _warnings(normalised: str) -> tuple[str, ...]:
+    if normalised.startswith("+8210"):
+        return ()
     return korean.number_warnings(normalised[3:]) if normalised.startswith("+82") else ()

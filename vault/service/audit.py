@@ -124,7 +124,7 @@ def _page(connection: Connection, filters: Filters, *, before: int | None, limit
         rows = log.read_entries_before(connection, at, limit=log.PAGE)
         scanned += len(rows)
         for row in rows:
-            at = row.index
+            at = row.idx
             body = _view(row)
             if filters.match(body):
                 found.append(body)
@@ -137,7 +137,7 @@ def _page(connection: Connection, filters: Filters, *, before: int | None, limit
 
 def _view(row: log.EntryRow) -> dict[str, Any]:
     body: dict[str, Any] = orjson.loads(row.body)
-    return {"index": row.index, "leaf_hash": row.leaf.hex(), **body}
+    return {"index": row.idx, "leaf_hash": row.leaf.hex(), **body}
 
 
 def _reason(connection: Connection, standing: Standing, entry: dict[str, Any]) -> str:

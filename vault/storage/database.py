@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
+from psycopg.pq import Format
 from sqlalchemy import Connection, Engine, create_engine, event, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
@@ -55,6 +56,12 @@ _DRIVERS: Final = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycop
 _UNCONFIRMED: Final = "unconfirmed"
 _SYNC_WAIT_CANCELLED: Final = "01000"
 """Warning class with which PostgreSQL says that it committed here but no standby confirmed."""
+
+
+_BINARY: Final = "vault_binary"
+
+IN_BINARY: Final = {_BINARY: True}
+"""Execution options of a read of many bytes: PostgreSQL sends them as hexadecimal text unless asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +276,12 @@ def _postgresql_engine(url: URL) -> Engine:
 
         connection.add_notice_handler(note)
         _require_durable(connection)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def choose_form(*call: Any) -> None:
+        _, cursor, _, _, context, _ = call
+        if context is not None and context.execution_options.get(_BINARY):
+            cursor.format = Format.BINARY
 
     return engine
 

@@ -14,11 +14,11 @@ from typing import Any, Final, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from psycopg.types.string import BytesBinaryDumper
 
 from vault.domain.errors import OutcomeUnknownError, UnavailableError, VaultError
 from vault.storage import hot
 from vault.storage.append import LogUnit, append_postgresql
+from vault.storage.copying import copied
 from vault.storage.database import Database, unconfirmed
 from vault.storage.errors import RolledBackError
 from vault.storage.prepared import Prepared, bytea_array, int4, int8, int8_array
@@ -211,8 +211,6 @@ class PostgresqlHotConnection:
         connection = cast("psycopg.Connection[Any]", self._database.hold())
         connection.autocommit = True
         connection.add_notice_handler(self._notice)
-        # Else bytes are written by the one for the DB-API's Binary, in Python, at three times the cost.
-        connection.adapters.register_dumper(bytes, BytesBinaryDumper)
         statements = Prepared(connection)
         try:
             statements.command(_SESSION)
@@ -231,10 +229,6 @@ def _copy(cursor: psycopg.Cursor[Any] | None, writes: hot.Writes) -> None:
     assert cursor is not None  # a transaction has begun on its connection
     for attribute, table, _, types in _COPIES:
         rows = getattr(writes, attribute)
-        if not rows:
-            continue
-        with cursor.copy(_COPY_TEXT[table]) as copy:
-            copy.set_types(types)
-            write_row = copy.write_row
-            for row in rows:
-                write_row(row)
+        if rows:
+            with cursor.copy(_COPY_TEXT[table]) as copy:
+                copy.write(copied(types, rows))

@@ -21,8 +21,8 @@ from vault.storage.database import Database, disk_failed
 from vault.storage.errors import RolledBackError
 
 _TOKENS = (
-    "SELECT id, nonce, subject_id, field_id, envelope, created_at FROM token"
-    " WHERE id IN (SELECT value FROM json_each(?))"
+    "SELECT t.id, t.nonce, t.subject_id, t.field_id, t.envelope, t.created_at"
+    " FROM json_each(?) AS j CROSS JOIN token AS t ON t.id = j.value"
 )
 _SUBJECT_TOKENS = (
     "SELECT id, nonce, subject_id, field_id, envelope, created_at, created_by FROM token"
@@ -182,4 +182,4 @@ def _commit(connection: sqlite3.Connection) -> None:
 
 
 def _json_array(values: Sequence[int]) -> str:
-    return "[" + ",".join(map(str, values)) + "]"
+    return str(list(values))  # of integers, and so JSON too

@@ -21,7 +21,7 @@ _INT4: Final = struct.Struct(">i").pack
 _ARRAY: Final = struct.Struct(">iiIii").pack
 _INT8_OID: Final = 20
 _BYTEA_OID: Final = 17
-_SIZE_OF_INT8: Final = _INT4(8)
+_INT8_SIZE: Final = 8
 
 _GOOD: Final = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
 
@@ -85,9 +85,9 @@ def int4(value: int) -> bytes:
 
 def int8_array(values: Sequence[int]) -> bytes:
     """Return the binary form of an int8[]. HOT."""
-    raw = struct.pack(f">{len(values)}q", *values)
-    elements = [raw[at : at + 8] for at in range(0, len(raw), 8)]
-    return _head(_INT8_OID, len(values)) + _SIZE_OF_INT8.join([b"", *elements])
+    elements = [_INT8_SIZE] * (2 * len(values))
+    elements[1::2] = values
+    return _head(_INT8_OID, len(values)) + struct.pack(">" + "iq" * len(values), *elements)
 
 
 def bytea_array(values: Sequence[bytes]) -> bytes:

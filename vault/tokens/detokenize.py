@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from hmac import compare_digest
-from typing import Any, Final
+from typing import Final
 
 from keys.envelope import generation_of
 from keys.errors import KeysError, MalformedError
 from keys.padding import unpad
-from keys.tokens import DecodedToken, misspelt
+from keys.tokens import DecodedToken, TokenBatch, misspelt
 from vault.access.sealing import Alarm
 from vault.access.standing import FieldSlot
 from vault.audit.packing import NO_SUBJECT, NO_TOKEN, Items
@@ -16,7 +17,7 @@ from vault.audit.receipt import Receipt, Withheld
 from vault.domain.actions import Action
 from vault.domain.model import Actor, Origin, Reveal, SubjectState
 from vault.storage.hot import TokenRow
-from vault.tokens.opening import open_in_one_piece
+from vault.tokens.opening import Batch, open_in_one_piece
 from vault.tokens.requests import DetokenizeItem, DetokenizeRequest
 from vault.tokens.subjectkeys import SubjectKeys
 from vault.tokens.verdicts import Verdicts
@@ -48,10 +49,10 @@ class DetokenizeWork(HotWork):
     def restart(self) -> None:
         """See the base."""
         super().restart()
-        self._decoded: list[DecodedToken | MalformedError] = []
+        self._decoded: list[DecodedToken | MalformedError] | TokenBatch = []
         self._packed: Items | None = None
-        self._withheld: Withheld[list[Opened | str]] | None = None
-        self._found: list[Opened | str] = []
+        self._withheld: Withheld[list[Opened | str] | Batch] | None = None
+        self._found: list[Opened | str] | Batch = []
 
     @property
     def size(self) -> int:
@@ -65,11 +66,16 @@ class DetokenizeWork(HotWork):
         limits = bench.standing.authority.policy.limits
         limit = min(limits.detokenize_batch, limits.plain_batch) if self._plain else limits.detokenize_batch
         require_size(self.size, limit)
-        self._decoded = bench.standing.keyring.tokens.decode_many([item.token for item in self._items])
+        texts = [item.token for item in self._items]
+        tokens = bench.standing.keyring.tokens
+        self._decoded = tokens.decode_batch(texts) or tokens.decode_each(texts)
 
     def need(self, needs: Needs) -> None:
         """See the base."""
-        needs.tokens.update([found.row_id for found in self._decoded if type(found) is DecodedToken])
+        if isinstance(self._decoded, TokenBatch):
+            needs.tokens.update(self._decoded.row_ids)
+        else:
+            needs.tokens.update([found.row_id for found in self._decoded if type(found) is DecodedToken])
 
     def need_more(self, reads: Reads, needs: Needs) -> None:
         """See the base. Nothing: the subjects of the tokens are read anyway."""
@@ -77,23 +83,29 @@ class DetokenizeWork(HotWork):
     def complete(self, bench: Bench) -> None:
         """See the base."""
         opened_as = "opened" if self._plain else "masked"
-        batch = open_in_one_piece(self._decoded, bench, self._verdicts)
+        decoded, batch = self._decoded, None
+        if isinstance(decoded, TokenBatch):
+            batch = open_in_one_piece(decoded, bench, self._verdicts)
+            decoded = list(decoded.each()) if batch is None else []
         if batch is None:
-            self._complete_each(bench, opened_as)
+            self._complete_each(decoded, bench, opened_as)
         else:
-            self._found += batch.opened
-            outcomes = [opened_as] * len(batch.opened)
-            self._packed = Items.pack(batch.log_subjects, batch.token_ids, batch.fields, outcomes)
+            self._found = batch
+            names, outcomes = batch.names(), [opened_as] * len(batch.texts)
+            self._packed = Items.pack(batch.log_subjects, batch.token_ids, names, outcomes)
         self.decision = self._verdicts.decision()
 
-    def _complete_each(self, bench: Bench, opened_as: str) -> None:
+    def _complete_each(
+        self, decoded: Sequence[DecodedToken | MalformedError], bench: Bench, opened_as: str
+    ) -> None:
         subjects: list[bytes] = []
         tokens: list[int] = []
         fields: list[str] = []
         outcomes: list[str] = []
         by_id, keys_of, refusal = bench.standing.by_id, bench.reads.subjects, self._verdicts.refusal
-        for decoded in self._decoded:
-            row = match(decoded, bench)
+        results: list[Opened | str] = []
+        for token in decoded:
+            row = match(token, bench)
             if row is None:
                 found: Opened | str = UNKNOWN
                 subjects.append(NO_SUBJECT)
@@ -113,7 +125,8 @@ class DetokenizeWork(HotWork):
                 subjects.append(NO_SUBJECT if subject is None else subject.log_subject)
                 tokens.append(row[0])
                 fields.append(slot.name)
-            self._found.append(found)
+            results.append(found)
+        self._found = results
         self._packed = Items.pack(subjects, tokens, fields, outcomes)
 
     def items(self) -> Items | None:
@@ -128,25 +141,41 @@ class DetokenizeWork(HotWork):
     def finish(self, receipt: Receipt) -> Result:
         """See the base."""
         assert self._withheld is not None  # the lane withholds before it commits
-        plain = self._plain
-        reveal = str(Reveal.PLAIN if plain else Reveal.MASKED)
-        answers = []
-        answer: dict[str, Any]
-        for item, found in zip(self._items, self._withheld.release(receipt), strict=True):
-            if isinstance(found, tuple):
-                slot, text = found
-                field = slot.field.type
-                shown = field.display(text) if plain else field.mask(text)
-                answer = {"token": item.token, "field": slot.name, "value": shown, "reveal": reveal}
-            else:
-                self.partial = True
-                answer = {"token": item.token, "error": EXPLAINED[found]}
-                if found == UNKNOWN and (rule := misspelt(item.token)):
-                    answer["error"] = EXPLAINED[found] | {"rule": rule}
+        found = self._withheld.release(receipt)
+        answers = self._answer_batch(found) if isinstance(found, Batch) else self._answer_each(found)
+        for item, answer in zip(self._items, answers, strict=True):
             if item.reference:
                 answer["reference"] = item.reference
-            answers.append(answer)
         return {"log_index": receipt.index, "items": answers}
+
+    def _answer_batch(self, batch: Batch) -> list[Result]:
+        """Return the answers of a batch that opened whole. HOT."""
+        reveal, plain = str(self.reveal), self._plain
+        shows = {field_id: _show(slot, plain=plain) for field_id, slot in batch.fields.items()}
+        shown = [shows[field_id](text) for field_id, text in zip(batch.field_ids, batch.texts, strict=True)]
+        return [
+            {"token": item.token, "field": name, "value": value, "reveal": reveal}
+            for item, name, value in zip(self._items, batch.names(), shown, strict=True)
+        ]
+
+    def _answer_each(self, results: Sequence[Opened | str]) -> list[Result]:
+        reveal = str(self.reveal)
+        answers: list[Result] = []
+        for item, found in zip(self._items, results, strict=True):
+            if isinstance(found, tuple):
+                slot, text = found
+                shown = _show(slot, plain=self._plain)(text)
+                answers.append({"token": item.token, "field": slot.name, "value": shown, "reveal": reveal})
+                continue
+            self.partial = True
+            rule = misspelt(item.token) if found == UNKNOWN else ""
+            error = EXPLAINED[found] | {"rule": rule} if rule else EXPLAINED[found]
+            answers.append({"token": item.token, "error": error})
+        return answers
+
+
+def _show(slot: FieldSlot, *, plain: bool) -> Callable[[str], str]:
+    return slot.field.type.display if plain else slot.field.type.mask
 
 
 def match(decoded: DecodedToken | MalformedError, bench: Bench) -> TokenRow | None:

@@ -40,12 +40,9 @@ class SubjectDraft:
     """Why no item of this subject can be done."""
 
 
-@dataclass(slots=True, eq=False)
 class ItemDraft:
-    """One item: normalised or refused, then a token."""
+    """One item: normalised or refused, then a token. What has not come about yet is the class's. HOT."""
 
-    slot: FieldSlot | None
-    """None when the policy has no such field."""
     value: str = ""
     subject: SubjectDraft | None = None
     error: VaultError | None = None
@@ -53,6 +50,10 @@ class ItemDraft:
     token_id: int = 0
     token_nonce: bytes = b""
     warnings: tuple[str, ...] = ()
+
+    def __init__(self, slot: FieldSlot | None) -> None:
+        """Begin; ``slot`` is None when the policy has no such field."""
+        self.slot = slot
 
 
 class SubjectDrafts:

@@ -7,89 +7,91 @@ by item.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
-from typing import Final
 
 from keys.envelope import DataKey, open_all
 from keys.errors import MalformedError
-from keys.padding import unpad
-from keys.tokens import NONCE_LENGTH, DecodedToken
+from keys.padding import unpad_all
+from keys.tokens import NONCE_LENGTH, TokenBatch
 from vault.access.standing import FieldSlot
 from vault.domain.model import SubjectState
 from vault.storage.hot import TokenRow
 from vault.tokens.verdicts import Verdicts
 from vault.tokens.work import Bench
 
-WORTH_ONE_PIECE: Final = 4
-"""Fewer items are opened one by one: that is quicker."""
-
-SealedRow = tuple[int, bytes, int, int, bytes, int]
-"""A token row that has its envelope."""
-
 
 @dataclass(slots=True)
 class Batch:
     """What was opened, by column, in the order of the request."""
 
-    opened: list[tuple[FieldSlot, str]]
+    fields: dict[int, FieldSlot]
+    """Those that occur, by id."""
+    field_ids: Sequence[int]
+    texts: list[str]
+    """Normalised values."""
     log_subjects: list[bytes]
-    token_ids: list[int]
-    fields: list[str]
+    token_ids: Sequence[int]
+
+    def names(self) -> list[str]:
+        """Return the name of the field of each."""
+        names = {field_id: slot.name for field_id, slot in self.fields.items()}
+        return list(map(names.__getitem__, self.field_ids))
 
 
-def open_in_one_piece(
-    decoded: Sequence[DecodedToken | MalformedError], bench: Bench, verdicts: Verdicts
-) -> Batch | None:
+def open_in_one_piece(tokens: TokenBatch, bench: Bench, verdicts: Verdicts) -> Batch | None:
     """Return the batch, or None unless every item of it opens and may be released. HOT."""
-    rows = _matched(decoded, bench)
-    if not rows:
+    rows = _matched(tokens, bench)
+    if rows is None:
         return None
-    token_ids, _, subject_ids, field_ids, envelopes, _ = (list(column) for column in zip(*rows, strict=True))
-    slots = {field_id: bench.standing.by_id[field_id] for field_id in dict.fromkeys(field_ids)}
-    if any(verdicts.refusal(slot.name) is not None for slot in slots.values()):
-        return None
+    token_ids, _, subject_ids, field_ids, envelopes, _ = zip(*rows, strict=True)
+    fields = _permitted(zip(field_ids, tokens.starts, strict=True), bench, verdicts)
     keys = _keys(set(subject_ids), bench)
-    if keys is None:
+    if fields is None or keys is None:
         return None
-    parts = {field_id: slot.context_part for field_id, slot in slots.items()}
+    parts = {field_id: slot.context_part for field_id, slot in fields.items()}
     try:
         contexts = bench.standing.value_context.values(
             subject_ids, list(map(parts.__getitem__, field_ids)), token_ids
         )
         padded = open_all(list(map(keys.__getitem__, subject_ids)), contexts, envelopes)
-        texts = None if padded is None else list(map(unpad, padded))
+        texts = None if padded is None else unpad_all(padded)
     except MalformedError:
         return None
     if texts is None:
         return None
     subjects = bench.reads.subjects
-    opened = list(zip(map(slots.__getitem__, field_ids), texts, strict=True))
-    log_subjects = [subjects[subject_id].log_subject for subject_id in subject_ids]
-    names = {field_id: slot.name for field_id, slot in slots.items()}
-    return Batch(opened, log_subjects, token_ids, list(map(names.__getitem__, field_ids)))
+    log_subjects = {subject_id: subjects[subject_id].log_subject for subject_id in keys}
+    return Batch(fields, field_ids, texts, list(map(log_subjects.__getitem__, subject_ids)), token_ids)
 
 
-def _matched(decoded: Sequence[DecodedToken | MalformedError], bench: Bench) -> list[SealedRow] | None:
-    """Return the row of each token, or None unless each has one that it may name and that is not revoked."""
-    if len(decoded) < WORTH_ONE_PIECE or set(map(type, decoded)) != {DecodedToken}:
+def _matched(tokens: TokenBatch, bench: Bench) -> list[TokenRow] | None:
+    """Return the row of each token, or None unless each has one, with its nonce, that is not revoked."""
+    rows = list(map(bench.reads.tokens.get, tokens.row_ids))
+    found = [row for row in rows if row is not None and row[4] is not None]
+    if len(found) != len(rows):
         return None
-    tokens = [token for token in decoded if isinstance(token, DecodedToken)]
-    stored, by_id = bench.reads.tokens, bench.standing.by_id
-    found: list[TokenRow | None] = [stored.get(token.row_id) for token in tokens]
-    rows = [row for row in found if row is not None and row[4] is not None]
-    if len(rows) != len(tokens):
+    nonces = [row[1] for row in found]
+    if set(map(len, nonces)) != {NONCE_LENGTH} or not compare_digest(b"".join(nonces), tokens.nonces):
         return None
-    nonces = [row[1] for row in rows]
-    if set(map(len, nonces)) != {NONCE_LENGTH}:
-        return None
-    if not compare_digest(b"".join(nonces), b"".join([token.nonce for token in tokens])):
-        return None
-    prefixes = {slot.id: slot.field.type.prefix for slot in by_id.values()}
-    if [prefixes.get(row[3]) for row in rows] != [token.prefix for token in tokens]:
-        return None
-    return rows  # type: ignore[return-value]  # the envelopes have been looked at
+    return found
+
+
+def _permitted(
+    named: Iterable[tuple[int, str]], bench: Bench, verdicts: Verdicts
+) -> dict[int, FieldSlot] | None:
+    """Return the fields by id, or None unless each is permitted and the tokens have its prefix.
+
+    ``named`` has the field of each row and what its token begins with.
+    """
+    slots = {}
+    for field_id, start in dict.fromkeys(named):
+        slot = bench.standing.by_id.get(field_id)
+        if slot is None or f"{slot.field.type.prefix}_" != start or verdicts.refusal(slot.name) is not None:
+            return None
+        slots[field_id] = slot
+    return slots
 
 
 def _keys(subject_ids: set[int], bench: Bench) -> dict[int, DataKey] | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from keys.envelope import NONCE_LENGTH
 from keys.errors import KeysError
 from vault.access.decision import Permit
 from vault.access.entries import VAULT, Request, entry, own_origin
@@ -147,17 +148,15 @@ class UnitPreparer:
 
     def _draft(self, works: Sequence[HotWork], bench: Bench) -> PreparedUnit:
         """Encode one entry a work, and one an alarm, as the unit of this commit."""
-        noise = os.urandom(ENTRY_NOISE * len(works))
-        ids = [entry_id(bench.now, noise[at : at + ENTRY_NOISE]) for at in range(0, len(noise), ENTRY_NOISE)]
-        entries = [
-            work.entry(
-                ids[at],
-                bench.now,
-                note=self._note(work, ids[at], bench),
-                revision=bench.standing.revision,
-            )
-            for at, work in enumerate(works)
-        ]
+        # One draw for the ids of all entries and the nonces of all reasons: a call costs as much as a seal.
+        noise = os.urandom((ENTRY_NOISE + NONCE_LENGTH) * len(works))
+        revision = bench.standing.revision
+        entries = []
+        for at, work in zip(range(0, len(noise), ENTRY_NOISE + NONCE_LENGTH), works, strict=True):
+            middle = at + ENTRY_NOISE
+            name = entry_id(bench.now, noise[at:middle])
+            note = _note(work, name, noise[middle : middle + NONCE_LENGTH], bench) if work.reason else ""
+            entries.append(work.entry(name, bench.now, note=note, revision=revision))
         alarms = [alarm for alarm in dict.fromkeys(bench.alarms) if alarm not in self._alarmed]
         entries += _alarm_entries(alarms, bench)
         draft = self._writer.draft(entries, bench.standing.keyring)
@@ -167,20 +166,19 @@ class UnitPreparer:
         return PreparedUnit(
             unit=draft.unit,
             writes=bench.writes,
-            revision=bench.standing.revision,
+            revision=revision,
             works=works,
             draft=draft,
             fresh=bench.fresh,
             alarms=alarms,
         )
 
-    def _note(self, work: HotWork, owner: str, bench: Bench) -> str:
-        """Seal the reason as a side note and return its hash; empty when none was given."""
-        if not work.reason:
-            return ""
-        digest, sealed = seal_reason(bench.standing.keyring, owner, work.reason)
-        bench.writes.notes.append((digest, sealed))
-        return digest.hex()
+
+def _note(work: HotWork, owner: str, nonce: bytes, bench: Bench) -> str:
+    """Seal the reason as a side note and return its hash."""
+    digest, sealed = seal_reason(bench.standing.keyring, owner, work.reason, nonce=nonce)
+    bench.writes.notes.append((digest, sealed))
+    return digest.hex()
 
 
 def _alarm_entries(alarms: Sequence[Alarm], bench: Bench) -> list[Entry]:

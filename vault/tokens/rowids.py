@@ -9,6 +9,7 @@ token text from opening the new row.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from vault.storage.hot import HotConnection
@@ -33,9 +34,10 @@ class RowIds:
         self._turn = (self._turn + 1) % PARTITIONS
         return self._take(self._turn, connection)
 
-    def token(self, subject_id: int, connection: HotConnection) -> int:
-        """Return the id of a new token of ``subject_id``."""
-        return self._take(subject_id >> SEQUENCE_BITS, connection)
+    def tokens(self, subject_ids: Iterable[int], connection: HotConnection) -> list[int]:
+        """Return the id of a new token of each of ``subject_ids``. HOT."""
+        take = self._take
+        return [take(subject_id >> SEQUENCE_BITS, connection) for subject_id in subject_ids]
 
     def _take(self, partition: int, connection: HotConnection) -> int:
         if self._next[partition] == self._end[partition]:

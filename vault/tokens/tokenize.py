@@ -185,15 +185,12 @@ class TokenizeWork(HotWork):
     def _pack(self, bench: Bench) -> None:
         """Make the entry's items and the answer."""
         drafts = self._drafts
-        tokens = bench.standing.keyring.tokens.active
         done = [draft for draft in drafts if draft.error is None]
         texts = iter(
-            tokens.encode_many(
-                [
-                    (draft.slot.field.type.prefix, draft.token_id, draft.token_nonce)
-                    for draft in done
-                    if draft.slot is not None
-                ]
+            bench.standing.keyring.tokens.active.encode_many(
+                [draft.slot.field.type.prefix for draft in done if draft.slot is not None],
+                [draft.token_id for draft in done],
+                [draft.token_nonce for draft in done],
             )
         )
         subjects = _subject_texts(done, bench)
@@ -289,8 +286,9 @@ def _subject_texts(done: list[ItemDraft], bench: Bench) -> dict[int, str]:
         for draft in done
         if draft.subject is not None and draft.subject.keys is not None
     }
-    rows = [(SUBJECT_PREFIX, subject_id, nonce) for subject_id, nonce in subjects.items()]
-    texts = bench.standing.keyring.tokens.active.encode_many(rows, TokenKind.SUBJECT)
+    texts = bench.standing.keyring.tokens.active.encode_many(
+        [SUBJECT_PREFIX] * len(subjects), list(subjects), list(subjects.values()), TokenKind.SUBJECT
+    )
     return dict(zip(subjects, texts, strict=True))
 
 

@@ -23,8 +23,7 @@ def test_new_subjects_go_round_the_partitions_and_tokens_stay_with_them(tmp_path
     ids = RowIds()
     subjects = [ids.subject(connection) for _ in range(2 * PARTITIONS)]
     assert sorted(subject >> SEQUENCE_BITS for subject in subjects) == sorted([*range(PARTITIONS)] * 2)
-    for subject in subjects:
-        token = ids.token(subject, connection)
+    for subject, token in zip(subjects, ids.tokens(subjects, connection), strict=True):
         assert token >> SEQUENCE_BITS == subject >> SEQUENCE_BITS
         assert token not in subjects
         assert 0 < token < 1 << 63
@@ -36,7 +35,7 @@ def test_blocks_of_two_processes_do_not_overlap(tmp_path: Path) -> None:
     database, connection = _connection(tmp_path)
     one, other = RowIds(), RowIds()
     subject = 3 << SEQUENCE_BITS
-    taken = [ids.token(subject, connection) for _ in range(BLOCK + 5) for ids in (one, other)]
+    taken = [ids.tokens([subject], connection)[0] for _ in range(BLOCK + 5) for ids in (one, other)]
     assert len(set(taken)) == len(taken)
     assert max(taken) & (1 << rowids.SEQUENCE_BITS) - 1 <= 4 * BLOCK
     connection.close()
