@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from itertools import repeat
 
 from keys.errors import MalformedError
 
@@ -84,10 +85,19 @@ class ValueContext:
     def values(
         self, subject_ids: Sequence[int], field_parts: Sequence[bytes], record_ids: Sequence[int]
     ) -> list[bytes]:
-        """Return ``value`` of each. Raises MalformedError("id_range")."""
+        """Return ``value`` of each. HOT.
+
+        Raises MalformedError("id_range"), ValueError for columns of different lengths.
+        """
+        if not len(subject_ids) == len(field_parts) == len(record_ids):
+            raise ValueError("the columns are not of one length")
         head = self._head
-        rows = zip(subject_ids, field_parts, record_ids, strict=True)
+        lengths = set(map(len, field_parts))
         try:
+            if len(lengths) == 1:
+                pack = struct.Struct(f">{len(head)}sQ{lengths.pop()}sQ").pack
+                return list(map(pack, repeat(head), subject_ids, field_parts, record_ids))
+            rows = zip(subject_ids, field_parts, record_ids, strict=True)
             return [head + _U64(subject) + field_part + _U64(record) for subject, field_part, record in rows]
         except struct.error:
             raise MalformedError("id_range") from None

@@ -28,6 +28,17 @@ def test_contexts_of_many_are_those_of_each() -> None:
     assert [CONTEXT.value(7, PART, record_id) for record_id in IDS] == CONTEXTS
 
 
+def test_contexts_of_fields_with_names_of_different_lengths_are_those_of_each() -> None:
+    parts = [PART, CONTEXT.field_part("partner.business_number")]
+    expected = [CONTEXT.value(at, part, at) for at, part in zip((1, 2), parts, strict=True)]
+    assert CONTEXT.values((1, 2), parts, (1, 2)) == expected
+
+
+def test_refuses_columns_of_different_lengths() -> None:
+    with pytest.raises(ValueError, match="one length"):
+        CONTEXT.values([1, 2], [PART], [1, 2])
+
+
 @pytest.mark.parametrize("ids", [(-1, 1), (1, 1 << 64)])
 def test_refuses_ids_that_do_not_fit_a_context(ids: tuple[int, int]) -> None:
     with pytest.raises(MalformedError) as refused:

@@ -152,7 +152,12 @@ class DetokenizeWork(HotWork):
         """Return the answers of a batch that opened whole. HOT."""
         reveal, plain = str(self.reveal), self._plain
         shows = {field_id: _show(slot, plain=plain) for field_id, slot in batch.fields.items()}
-        shown = [shows[field_id](text) for field_id, text in zip(batch.field_ids, batch.texts, strict=True)]
+        if len(shows) == 1:
+            (show,) = shows.values()
+            shown = list(map(show, batch.texts))
+        else:
+            rows = zip(batch.field_ids, batch.texts, strict=True)
+            shown = [shows[field_id](text) for field_id, text in rows]
         return [
             {"token": item.token, "field": name, "value": value, "reveal": reveal}
             for item, name, value in zip(self._items, batch.names(), shown, strict=True)

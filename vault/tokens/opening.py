@@ -16,7 +16,6 @@ from keys.errors import MalformedError
 from keys.padding import unpad_all
 from keys.tokens import NONCE_LENGTH, TokenBatch
 from vault.access.standing import FieldSlot
-from vault.domain.model import SubjectState
 from vault.storage.hot import TokenRow
 from vault.tokens.verdicts import Verdicts
 from vault.tokens.work import Bench
@@ -97,12 +96,12 @@ def _permitted(
 def _keys(subject_ids: set[int], bench: Bench) -> dict[int, DataKey] | None:
     """Return the one data key of each subject, or None unless each is open and has just one."""
     subjects = bench.reads.subjects
-    keys = {}
+    if not subject_ids <= subjects.keys():
+        return None
+    keys: dict[int, DataKey] = {}
     for subject_id in subject_ids:
-        subject = subjects.get(subject_id)
-        if subject is None or subject.broken or subject.state is not SubjectState.OPEN:
+        sole = subjects[subject_id].sole
+        if sole is None:
             return None
-        if len(subject.by_generation) != 1:
-            return None
-        keys[subject_id] = subject.by_generation[subject.newest]
+        keys[subject_id] = sole
     return keys

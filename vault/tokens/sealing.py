@@ -137,7 +137,7 @@ def new_subject(draft: SubjectDraft, bench: Bench) -> SubjectKeys:
     bench.writes.data_keys.append((subject_id, FIRST_GENERATION, epoch.epoch, wrapped))
     draft.keys = SubjectKeys(
         subject_id, nonce, draft.kind, log_subject, state, {FIRST_GENERATION: key}, FIRST_GENERATION
-    )
+    ).ready()
     bench.fresh.append(draft.keys)
     return draft.keys
 

@@ -7,7 +7,7 @@ are added as they are made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,6 +35,14 @@ class SubjectKeys:
     newest: int
     broken: bool = False
     """A wrapped key does not open for the state, subject or generation it is stored under."""
+    sole: DataKey | None = None
+    """The key of an intact, open subject that has just one. A batch looks at this and at nothing else."""
+
+    def ready(self) -> SubjectKeys:
+        """Return itself, with ``sole`` as everything else has it."""
+        whole = not self.broken and self.state is SubjectState.OPEN and len(self.by_generation) == 1
+        self.sole = self.by_generation[self.newest] if whole else None
+        return self
 
 
 class SubjectKeyCache:
@@ -54,19 +62,13 @@ class SubjectKeyCache:
         self._held[subject.id] = subject
 
     def fetch(
-        self, ids: Iterable[int], keyring: Keyring, connection: HotConnection
+        self, ids: Collection[int], keyring: Keyring, connection: HotConnection
     ) -> dict[int, SubjectKeys]:
-        """Return the subjects of ``ids`` that exist; one query for all that are not held."""
+        """Return the subjects of ``ids``, each once, that exist; one query for all that are not held. HOT."""
         held = self._held
-        found = {}
-        missing = []
-        for subject_id in ids:
-            subject = held.get(subject_id)
-            if subject is None:
-                missing.append(subject_id)
-            else:
-                found[subject_id] = subject
-        if missing:
+        found = {subject_id: held[subject_id] for subject_id in ids if subject_id in held}
+        if len(found) < len(ids):
+            missing = [subject_id for subject_id in ids if subject_id not in found]
             for subject in _unwrap(connection.read_keys(missing), keyring):
                 found[subject.id] = subject
                 if not subject.broken:
@@ -74,7 +76,7 @@ class SubjectKeyCache:
         return found
 
 
-def _unwrap(rows: Sequence[KeyRow], keyring: Keyring) -> Iterable[SubjectKeys]:
+def _unwrap(rows: Sequence[KeyRow], keyring: Keyring) -> list[SubjectKeys]:
     subjects: dict[int, SubjectKeys] = {}
     for subject_id, generation, epoch, wrapped, state, log_subject, nonce, kind in rows:
         subject = subjects.get(subject_id)
@@ -90,4 +92,4 @@ def _unwrap(rows: Sequence[KeyRow], keyring: Keyring) -> Iterable[SubjectKeys]:
         except (KeysError, ValueError):
             subject.broken = True
         subject.newest = max(subject.newest, generation)
-    return subjects.values()
+    return [subject.ready() for subject in subjects.values()]

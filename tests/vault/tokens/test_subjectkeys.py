@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from keys.envelope import DataKey
 from keys.keyring import Keyring
+from keys.secret import SecretBytes
 from vault.domain.model import SubjectState
 from vault.storage.hot import HotConnection
 from vault.tokens import subjectkeys
@@ -13,6 +15,36 @@ from vault.tokens.subjectkeys import SubjectKeyCache, SubjectKeys
 
 def _subject(number: int) -> SubjectKeys:
     return SubjectKeys(number, bytes(8), "member", bytes(16), SubjectState.OPEN, {}, 1)
+
+
+def _keys(count: int) -> dict[int, DataKey]:
+    return {at: DataKey(at, SecretBytes(bytes(32))) for at in range(1, count + 1)}
+
+
+def test_the_one_key_of_an_open_subject_is_at_hand() -> None:
+    subject = _subject(1)
+    subject.by_generation = _keys(1)
+    assert subject.ready().sole is subject.by_generation[1]
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_subject_with_another_number_of_keys_has_none_at_hand(count: int) -> None:
+    subject = _subject(1)
+    subject.by_generation = _keys(count)
+    assert subject.ready().sole is None
+
+
+@pytest.mark.parametrize("state", [state for state in SubjectState if state is not SubjectState.OPEN])
+def test_a_subject_that_is_not_open_has_none_at_hand(state: SubjectState) -> None:
+    subject = _subject(1)
+    subject.by_generation, subject.state = _keys(1), state
+    assert subject.ready().sole is None
+
+
+def test_a_broken_subject_has_none_at_hand() -> None:
+    subject = _subject(1)
+    subject.by_generation, subject.broken = _keys(1), True
+    assert subject.ready().sole is None
 
 
 class Asked(Exception):  # noqa: N818 - it is an answer
