@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from importlib.metadata import version
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -22,25 +23,41 @@ from cli.local import setup, verify
 from cli.output import Output
 from cli.remote import files, grants, keys, log, login, services, staff, tokens
 
+ABOUT: Final = "An access-controlled vault for personal data."
 HELP: Final = "Usage: "
 """How a page of help begins."""
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"piivault {version('piivault')}")
+        raise typer.Exit
 
 
 def build() -> typer.Typer:
     """Return the whole command."""
     app = typer.Typer(
         name="piivault",
-        help="An access-controlled vault for personal data.",
         no_args_is_help=True,
         rich_markup_mode=MARKUP,
         pretty_exceptions_enable=False,
     )
+    app.callback(help=ABOUT)(_options)
     for part in (setup, serve, status, demo, login, staff, services, grants, tokens, files, keys):
         part.add_to(app)
     audit = group("audit", "The log: read it, export it, verify it.", parent=app)
     log.add_to(audit)
     verify.add_to(audit)
     return app
+
+
+def _options(
+    *,
+    shown: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take what stands before the command."""
 
 
 def run(arguments: Sequence[str]) -> int:

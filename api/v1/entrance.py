@@ -65,7 +65,7 @@ def close_session(call: Asked) -> Response:
 @router.post(
     "/v1/password",
     **documented(
-        Action.STAFF_ENROL,
+        Action.STAFF_PASSWORD,
         "Set a new password with the old one and a code",
         body=asked.PasswordBody,
         answer=None,

@@ -115,7 +115,7 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
                 networks=("10.20.0.0/16",),
                 state="active",
                 created_at=NOW,
-                credentials=(told.CredentialView("crd_" + "0" * 32, NOW, LATER, None),),
+                credentials=(told.CredentialView("crd_" + "0" * 32, NOW, LATER, None, ended=False),),
             ),
         ),
         **LOGGED,

@@ -202,7 +202,8 @@ def _service(account: ServiceAccount) -> told.ServiceView:
                 id=credential.id,
                 created_at=moment(credential.created_at),
                 expires_at=moment(credential.expires_at),
-                ends_at=moment_or_none(credential.revoked_at),
+                ends_at=moment_or_none(credential.revoked_at or None),
+                ended=credential.ended,
             )
             for credential in account.credentials
         ),

@@ -112,7 +112,9 @@ class CredentialView(Answer, frozen=True):
     created_at: str
     expires_at: str
     ends_at: str | None
-    """When it was or will be taken back before it expires."""
+    """When its overlap with the next one ends, if that is before it expires."""
+    ended: bool
+    """Whether it was ended outright; the log says when."""
 
 
 class ServiceView(Answer, frozen=True):

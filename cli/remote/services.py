@@ -121,6 +121,8 @@ def revoke(server: Server, out: Output, service_id: ServiceId) -> None:
 
 
 def _credential(held: dict[str, object]) -> str:
+    if held["ended"]:
+        return f"{held['id']} ended"
     return f"{held['id']} until {moment(held['ends_at'] or held['expires_at'])}"
 
 

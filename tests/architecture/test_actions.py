@@ -21,7 +21,8 @@ OPERATOR_ONLY = {
 SHOWN_NOT_PERMITTED = {
     Action.SESSION_OPEN: "whoever shows password and code",
     Action.SERVICE_AUTHENTICATE: "whoever shows a client secret",
-    Action.STAFF_ENROL: "whoever shows an invitation, or password and code",
+    Action.STAFF_ENROL: "whoever shows an invitation",
+    Action.STAFF_PASSWORD: "whoever shows password and code",
 }
 """Actions that no role or grant permits: whoever asks proves it by what they bring."""
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -38,6 +39,11 @@ WANTED = [
 
 def test_the_commands_are_these() -> None:
     assert {" ".join(path) for path in COMMANDS} == set(WANTED)
+
+
+def test_tells_its_version(command: Command) -> None:
+    ran = command("--version")
+    assert (ran.code, ran.out) == (0, f"piivault {version('piivault')}\n")
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

@@ -7,6 +7,7 @@ from vault.access.changes import Attempt
 from vault.access.decision import ends_at
 from vault.domain.model import ActorKind
 from vault.storage.grants import GrantRow
+from vault.storage.services import ENDED
 from vault.storage.sessions import close_sessions_of
 from vault.storage.staff import StaffRow, open_invitations
 
@@ -45,7 +46,7 @@ def _stop(attempt: Attempt, account: ServiceAccount) -> None:
     attempt.change(account.row, state="revoked")
     for credential in account.credentials:
         if ends_at(credential) > attempt.now_us:
-            attempt.change(credential, revoked_at=attempt.now_us)
+            attempt.change(credential, revoked_at=ENDED)
 
 
 def _living(attempt: Attempt) -> list[GrantRow]:

@@ -142,7 +142,7 @@ class Logins:
             return inside
 
         shown = Shown(login, password, totp_code)
-        return self._enter(shown, Action.STAFF_ENROL, prepare, origin=origin, now_us=now_us)
+        return self._enter(shown, Action.STAFF_PASSWORD, prepare, origin=origin, now_us=now_us)
 
     def _enter(
         self,

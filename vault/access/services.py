@@ -18,7 +18,7 @@ from vault.access.naming import require_name
 from vault.access.networks import parse_networks
 from vault.domain.actions import Action
 from vault.domain.errors import ConflictError, InvalidInputError
-from vault.storage.services import CredentialRow, ServiceRow
+from vault.storage.services import ENDED, CredentialRow, ServiceRow
 
 DEFAULT_DAYS: Final = 90
 LONGEST_DAYS: Final = 365
@@ -96,8 +96,8 @@ def rotate(
         for row in live:
             # One that is on its way out already ends now. An overlap never prolongs a secret: the
             # expiry it was given stays as it is beside this end.
-            ending = row.revoked_at is not None
-            attempt.change(row, revoked_at=attempt.now_us + (0 if ending else overlap_us))
+            goes_on = overlap_us > 0 and row.revoked_at is None
+            attempt.change(row, revoked_at=attempt.now_us + overlap_us if goes_on else ENDED)
         return _issue(attempt, service_id, days)
 
     return changes.make(request, Action.SERVICE_ROTATE, act, target={"service": service_id})

@@ -35,6 +35,7 @@ class Action(StrEnum):
     STAFF_INVITE = "staff:invite"
     STAFF_LEAVE = "staff:leave"
     STAFF_LIST = "staff:list"
+    STAFF_PASSWORD = "staff:password"
     TOKEN_DETOKENIZE = "token:detokenize"
     TOKEN_REVOKE = "token:revoke"
     TOKEN_SEARCH = "token:search"

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from sqlalchemy import Connection, Table, select
 
 from vault.storage import tables
 from vault.storage.rows import SealedRow
+
+ENDED: Final = 0
+"""In the place of the time at which a credential ends: it was ended outright.
+
+No node's clock is before it, so the act holds from its log index on, however far clocks are apart. The log
+says when it was.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +47,14 @@ class CredentialRow(SealedRow):
     created_at: int
     expires_at: int
     revoked_at: int | None
+    """When its overlap with the next one ends, or ENDED."""
     version: int
     mac: bytes = field(repr=False)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was ended outright."""
+        return self.revoked_at == ENDED
 
 
 def all_services(connection: Connection) -> list[ServiceRow]:

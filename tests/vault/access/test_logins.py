@@ -456,7 +456,7 @@ def test_refused_new_password_locks_nobody_out(any_office: Office) -> None:
     for _ in range(5):
         with pytest.raises(InvalidInputError):
             _renew(world, officer, "my-name-is-omar-4711")
-    entry = world.said(Action.STAFF_ENROL)[-1]
+    entry = world.said(Action.STAFF_PASSWORD)[-1]
     assert (entry.outcome, entry.actor.id, entry.error) == (
         Outcome.REFUSED,
         officer.staff_id,

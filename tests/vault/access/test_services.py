@@ -99,6 +99,33 @@ def test_revoked_service_stops_at_once(any_office: Office) -> None:
     assert world.said(Action.SERVICE_AUTHENTICATE)[-1].decision.rule == "service"
 
 
+def test_secret_ended_outright_is_over_on_a_node_whose_clock_is_behind(any_office: Office) -> None:
+    world = any_office.world
+    secret = world.serve(any_office.administrator)
+    world.later(HOUR_US)
+    text = world.token(secret)
+    services.rotate(world.changes, world.request(any_office.administrator), secret.service_id, overlap_us=0)
+    world.later(-5 * SECOND_US)
+    with pytest.raises(SessionExpiredError):
+        authenticate(world, text)
+    with pytest.raises(AuthenticationError):
+        world.token(secret)
+    (listed,) = services.list_services(world.changes, world.request(any_office.administrator)).value
+    assert [row.ended for row in listed.credentials] == [True, False]
+
+
+def test_secret_that_overlaps_is_not_told_to_be_ended(office: Office) -> None:
+    world = office.world
+    secret = world.serve(office.administrator)
+    world.later(HOUR_US)
+    services.rotate(world.changes, world.request(office.administrator), secret.service_id)
+    (listed,) = services.list_services(world.changes, world.request(office.administrator)).value
+    assert [(row.ended, row.revoked_at is None) for row in listed.credentials] == [
+        (False, False),
+        (False, True),
+    ]
+
+
 def test_grants_end_with_their_service_and_no_other(office: Office) -> None:
     world, administrator = office.world, office.administrator
     secret, other = world.serve(administrator), world.serve(administrator)
