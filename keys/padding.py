@@ -15,6 +15,8 @@ from keys.errors import MalformedError
 TEXT_BUCKETS: Final = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 """Sizes of a padded text in bytes, its two length bytes included."""
 
+LENGTH_BYTES: Final = 2
+
 MAX_TEXT_BYTES: Final = TEXT_BUCKETS[-1] - 2
 
 
@@ -58,11 +60,11 @@ def unpad_all(padded: Sequence[bytes]) -> list[str]:
     """Return the text of each, as ``unpad`` does and with its errors; ASCII of one size in one piece. HOT."""
     count = len(padded)
     joined = b"".join(padded)
-    if len(set(map(len, padded))) != 1 or not joined.isascii():
+    if len(set(map(len, padded))) != 1 or not joined or not joined.isascii():
         return list(map(unpad, padded))
     size = len(joined) // count
     high, low = joined[::size], joined[1::size]
-    if any(high) or max(low) + 2 > size:
+    if size < LENGTH_BYTES or any(high) or max(low) + LENGTH_BYTES > size:
         return list(map(unpad, padded))
     text = joined.decode("ascii")
     texts = [text[at : at + length] for at, length in zip(range(2, len(text) + 2, size), low, strict=True)]

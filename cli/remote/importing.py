@@ -178,7 +178,9 @@ class _Importer:
         """Return the rule a value broke. Raises ProblemError for what no value of its column would pass."""
         code, rule = str(error.get("code")), str(error.get("rule") or error.get("code"))
         if code in _OF_THE_COLUMN or rule == "unknown_field":
-            detail = error.get("detail") or code
+            detail = (
+                f"{error.get('detail') or code}; values of other columns may have been stored: run it again"
+            )
             raise ProblemError(207, {**error, "detail": detail, "field": self._columns[place]})
         return rule
 

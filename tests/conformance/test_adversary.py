@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import Executable, insert, text, update
 
 from tests.conformance.counter import LOGIN, PHONE, Counter, item, phone
 from tests.support.furnished import MEMBER, PARTNER
-from vault.domain.errors import AccessDeniedError, SealedError, UnavailableError
+from vault.domain.errors import AccessDeniedError, SealedError, UnavailableError, VaultError
 from vault.domain.model import Reveal
 from vault.storage import tables
 
@@ -166,6 +166,7 @@ def test_a_token_given_a_field_nobody_declared_is_unknown(counter: Counter) -> N
     token = counter.token()
     counter.change(tables.token, {"id": counter.row_id(token)}, field_id=999)
     assert counter.refused(token) == "unknown_token"
+    assert counter.alarms() == [("token", str(counter.row_id(token)))]
 
 
 @pytest.mark.parametrize("envelope", [b"", b"\x01", b"\x02" + bytes(60), bytes(60)])
@@ -310,3 +311,49 @@ def test_a_sealed_vault_answers_nothing_and_goes_on_when_unsealed(counter: Count
             counter.detokenize(token)
     counter.tamper(update(tables.counter).values(sealed=False))
     assert counter.detokenize(token)["items"][0]["value"] == "010-1234-5678"
+
+
+def _behind_the_back(counter: Counter, *statements: Executable) -> None:
+    """Change rows and leave the revision as it is, so that what is held in memory stays."""
+    with counter.vault.changes.database.writing() as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def test_a_state_flipped_behind_what_is_held_shows_within_ten_minutes(counter: Counter) -> None:
+    token = counter.token(MINE)
+    subject_id = counter.row_of(token)["subject_id"]
+    _behind_the_back(counter, update(tables.subject).filter_by(id=subject_id).values(state=1))
+    assert _opened(counter, token) == [MINE]
+    counter.furnished.clock.pass_time(minutes=10)
+    assert _opened(counter, token) == ["tamper_detected"]
+    assert counter.alarms() == [("data_key", str(subject_id))]
+
+
+def test_a_mangled_name_for_the_log_refuses_its_person_and_nobody_else(
+    counter: Counter, pair: tuple[str, str]
+) -> None:
+    subject_id = counter.row_of(pair[0])["subject_id"]
+    counter.change(tables.subject, {"id": subject_id}, log_subject=b"\1\2")
+    assert _opened(counter, *pair) == ["tamper_detected", THEIRS]
+    assert counter.alarms() == [("data_key", str(subject_id))]
+
+
+@pytest.mark.parametrize(
+    "column", ["envelope = 5", "nonce = 'abcdefgh'", "subject_id = 'x'", "field_id = 'x'"]
+)
+def test_a_cell_of_another_type_refuses_its_token_and_nobody_else(
+    counter: Counter, pair: tuple[str, str], column: str
+) -> None:
+    change = text(f"UPDATE token SET {column} WHERE id = {counter.row_id(pair[0])}")
+    if counter.vault.changes.database.dialect == "postgresql" and not column.startswith("nonce"):
+        with pytest.raises(VaultError):
+            counter.tamper(change)
+        return
+    counter.tamper(change)
+    works = [counter.detokenizing([token]) for token in pair]
+    counter.together(*works)
+    assert works[0].error is None
+    assert "error" in works[0].result["items"][0]
+    assert works[1].result["items"][0]["value"] == THEIRS
+    assert counter.alarms() != []

@@ -64,19 +64,28 @@ def test_a_fault_in_one_answer_reaches_its_caller_alone(
     assert "5678" not in caplog.text
 
 
-def test_a_fault_of_the_vault_fails_its_unit_and_leaves_the_log_sound(
-    counter: Counter, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("step", "spared"), [("begin", True), ("complete", True), ("items", False)])
+def test_a_fault_of_the_vault_reveals_nothing_and_leaves_the_log_sound(
+    counter: Counter, caplog: pytest.LogCaptureFixture, step: str, *, spared: bool
 ) -> None:
+    """While a work is decided and opened it fails alone; where its entry is made, with its unit."""
     token = counter.token()
     faulty, good = counter.detokenizing([token]), counter.detokenizing([token])
 
-    def fail(_bench: object) -> None:
+    def fail(*_: object) -> None:
         raise ZeroDivisionError("010-1234-5678")
 
-    faulty.complete = fail  # type: ignore[method-assign,assignment]
+    setattr(faulty, step, fail)
     counter.together(faulty, good)
-    assert {work.error and work.error.code for work in (faulty, good)} == {"internal"}
-    assert faulty.result == good.result == {}
+    assert faulty.error is not None
+    assert faulty.error.code == "internal"
+    assert faulty.result == {}
+    if spared:
+        assert good.result["items"][0]["value"] == "010-1234-5678"
+    else:
+        assert good.error is not None
+        assert (good.error.code, good.result) == ("internal", {})
+    assert "ZeroDivisionError" in caplog.text
     assert "5678" not in caplog.text
     assert counter.detokenize(token)["items"][0]["value"] == "010-1234-5678"
     counter.verify_log()

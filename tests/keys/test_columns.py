@@ -57,6 +57,12 @@ def test_unpads_a_column_as_each(padded: list[bytes]) -> None:
     assert _or_rule(lambda: unpad_all(padded)) == expected
 
 
+def test_a_column_of_nothing_is_refused_as_each() -> None:
+    for padded in (b"", b"\0"):
+        with pytest.raises(MalformedError, match="pad_length"):
+            unpad_all([padded, padded])
+
+
 GOOD = [pad(f"+8210123456{at}", (32,)) for at in range(10, 14)]
 
 

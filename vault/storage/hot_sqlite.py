@@ -20,8 +20,10 @@ from vault.storage.append import LogUnit, append_sqlite
 from vault.storage.database import Database, disk_failed
 from vault.storage.errors import RolledBackError
 
+# A column of SQLite holds whatever somebody writes there: CAST sees to the type, decryption to the rest.
 _TOKENS = (
-    "SELECT t.id, t.nonce, t.subject_id, t.field_id, t.envelope, t.created_at"
+    "SELECT t.id, CAST(t.nonce AS BLOB), CAST(t.subject_id AS INTEGER), CAST(t.field_id AS INTEGER),"
+    " CAST(t.envelope AS BLOB), t.created_at"
     " FROM json_each(?) AS j CROSS JOIN token AS t ON t.id = j.value"
 )
 _SUBJECT_TOKENS = (
@@ -29,7 +31,8 @@ _SUBJECT_TOKENS = (
     " WHERE subject_id = ? AND created_by = ? AND envelope IS NOT NULL ORDER BY id DESC LIMIT ?"
 )
 _KEYS = (
-    "SELECT k.subject_id, k.generation, k.epoch, k.wrapped, s.state, s.log_subject, s.nonce, s.kind"
+    "SELECT k.subject_id, CAST(k.generation AS INTEGER), CAST(k.epoch AS INTEGER), CAST(k.wrapped AS BLOB),"
+    " CAST(s.state AS INTEGER), CAST(s.log_subject AS BLOB), CAST(s.nonce AS BLOB), s.kind"
     " FROM data_key k JOIN subject s ON s.id = k.subject_id"
     " WHERE k.subject_id IN (SELECT value FROM json_each(?))"
 )

@@ -12,7 +12,8 @@ The rules, in the order :meth:`Lane._run` applies them:
    caller of the unit is told so and nothing is retried. After
    ``outcome_unknown`` the writer starts a new counter, since nobody knows
    whether the old one moved.
-4. Anything else is a fault of ours: the unit fails, the lane lives.
+4. Anything else is a fault of ours: the unit fails, the lane lives. (One that concerns a single work has been
+   taken for a refusal of that work before it comes here.)
 """
 
 from __future__ import annotations

@@ -199,6 +199,7 @@ def match(decoded: DecodedToken | MalformedError, bench: Bench) -> TokenRow | No
         return None
     slot = bench.standing.by_id.get(row[3])
     if slot is None:
+        bench.alarms.append(Alarm("token", str(row[0])))
         return None
     if slot.field.type.prefix != decoded.prefix:
         # Anybody can write another prefix; whether the row was changed shows when it is opened.

@@ -23,11 +23,12 @@ from vault.audit.reasons import seal_reason
 from vault.audit.writer import Draft, Writer
 from vault.domain.actions import Action
 from vault.domain.errors import UnavailableError, VaultError
+from vault.domain.faults import describe
 from vault.storage.append import LogUnit
 from vault.storage.hot import HotConnection, Writes
 from vault.tokens.rowids import RowIds
 from vault.tokens.subjectkeys import SubjectKeyCache, SubjectKeys
-from vault.tokens.work import Bench, HotWork, Needs, Reads
+from vault.tokens.work import LOGGER, Bench, HotWork, Needs, Reads
 
 ENTRY_NOISE = 10
 
@@ -109,10 +110,12 @@ class UnitPreparer:
             self._permits = {}
             self._seen = standing
         now = self._clock()
+        now_us = int(now.timestamp() * 1_000_000)
+        self._subject_keys.renew(now_us)
         return Bench(
             standing=standing,
             now=now,
-            now_us=int(now.timestamp() * 1_000_000),
+            now_us=now_us,
             connection=connection,
             row_ids=self._row_ids,
             subject_keys=self._subject_keys,
@@ -232,5 +235,9 @@ def _attempt(work: HotWork, step: Callable[[], None]) -> bool:
     except KeysError:
         # A key that only this work needs cannot be used: no reason to fail the others of the unit.
         work.refusal = UnavailableError("a key for this cannot be used")
+        return False
+    except Exception as error:  # noqa: BLE001 - what is stored for one work must not fail the others of the unit
+        LOGGER.error("a request failed: %s", describe(error))
+        work.refusal = VaultError()
         return False
     return True

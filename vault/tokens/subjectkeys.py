@@ -2,7 +2,7 @@
 
 Everything held here was read at one revision and is dropped when that moves
 on: an erasure, restriction or revocation on any node raises it. New subjects
-are added as they are made.
+are added as they are made. No key is held for longer than ten minutes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from keys.datakeys import Binding
 from keys.envelope import DataKey
 from keys.errors import KeysError
 from keys.keyring import Keyring
+from vault.audit.packing import NO_SUBJECT, SUBJECT_SIZE
 from vault.domain.model import SubjectState
 from vault.storage.hot import HotConnection, KeyRow
+
+HELD_US: Final = 600 * 1_000_000
+"""Then everything is read again: what somebody changed in the database behind our back shows by then."""
 
 HELD: Final = 100_000
 """Subjects held at most, about 80 MB; then all are dropped, which costs reads and nothing else."""
@@ -50,10 +54,17 @@ class SubjectKeyCache:
 
     def __init__(self) -> None:
         self._held: dict[int, SubjectKeys] = {}
+        self._until_us = 0
 
     def drop(self) -> None:
         """Forget everything."""
         self._held.clear()
+
+    def renew(self, now_us: int) -> None:
+        """Forget everything that may be older than ``HELD_US``."""
+        if now_us >= self._until_us:
+            self.drop()
+            self._until_us = now_us + HELD_US
 
     def add(self, subject: SubjectKeys) -> None:
         """Hold a subject."""
@@ -84,6 +95,8 @@ def _unwrap(rows: Sequence[KeyRow], keyring: Keyring) -> list[SubjectKeys]:
             subject = SubjectKeys(
                 subject_id, bytes(nonce), kind, bytes(log_subject), SubjectState.OPEN, {}, generation
             )
+            if len(subject.log_subject) != SUBJECT_SIZE:
+                subject.broken, subject.log_subject = True, NO_SUBJECT
             subjects[subject_id] = subject
         try:
             subject.state = SubjectState(state)
