@@ -11,7 +11,6 @@ from typing import Final
 
 from tests.support.furnished import POLICY, Clock, Furnished
 from vault.access import services
-from vault.access.access_tokens import authenticate_access_token, issue_access_token
 from vault.access.staff import Person
 from vault.assembly import initialise, open_vault
 from vault.domain.model import Actor, Reveal, Role
@@ -116,19 +115,4 @@ def _service(furnished: Furnished) -> tuple[str, str, Actor]:
     furnished.grant(administrator, holder, ("token:tokenize",), purposes=(INTAKE,))
     furnished.grant(administrator, holder, ("token:detokenize",), purposes=(PURPOSE,), reveal=Reveal.PLAIN)
     furnished.approve_all(furnished.login("officer"))
-    return made.service_id, made.client_secret.expose(), service_actor(furnished, made)
-
-
-def service_actor(furnished: Furnished, made: services.Secret) -> Actor:
-    """Return the actor of an access token issued for ``made``."""
-    issued = issue_access_token(
-        furnished.vault.changes,
-        made.service_id,
-        made.client_secret,
-        origin=furnished.origin(),
-        now_us=furnished.vault.now_us(),
-    )
-    standing = furnished.vault.standings.refresh()
-    return authenticate_access_token(
-        standing.authority, standing.keyring.sessions, issued.text.expose(), furnished.vault.now_us()
-    )
+    return made.service_id, made.client_secret.expose(), furnished.authenticate(made)

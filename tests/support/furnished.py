@@ -138,6 +138,10 @@ class Furnished:
         made = services.create(
             self.vault.changes, self.request(administrator), name=name, owner=administrator.id
         ).value
+        return made.service_id, self.authenticate(made)
+
+    def authenticate(self, made: services.Secret) -> Actor:
+        """Return the actor of a fresh access token, issued for ``made``."""
         issued = issue_access_token(
             self.vault.changes,
             made.service_id,
@@ -146,10 +150,9 @@ class Furnished:
             now_us=self.vault.now_us(),
         )
         standing = self.vault.standings.refresh()
-        actor = authenticate_access_token(
+        return authenticate_access_token(
             standing.authority, standing.keyring.sessions, issued.text.expose(), self.vault.now_us()
         )
-        return made.service_id, actor
 
     def grant(
         self,

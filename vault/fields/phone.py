@@ -159,6 +159,4 @@ def _display(normalised: str) -> str:
 
 
 def _warnings(normalised: str) -> tuple[str, ...]:
-    if normalised.startswith("+8210"):
-        return ()
     return korean.number_warnings(normalised[3:]) if normalised.startswith("+82") else ()
