@@ -25,7 +25,6 @@ from bench.rounds import Bench
 BUILD: Final = Path(__file__).parents[1] / "build"
 PARTS: Final = ("cold", "growth", "workers")
 REFUSED: Final = 2
-SIZES: Final = (VALUES, stages.MILLION)
 
 
 def main() -> int:
@@ -62,9 +61,11 @@ def run(options: argparse.Namespace) -> Outcome:
         samples = stages.side_by_side(bench, at, sites, bao)
         wanted = [part for part in PARTS if part not in options.skip and not options.quick]
         cold = {name: stages.cold(bench, at, name, site) for name, site in sites.items() if "cold" in wanted}
-        grown = stages.grown(bench, at, SIZES) if "growth" in wanted else {}
+        grown = stages.grown(bench, at) if "growth" in wanted else {}
         scaled = stages.scaled(bench, at, sites[OURS], (1, 2)) if "workers" in wanted else {}
-    small, large = ({name: sizes[size] for name, sizes in grown.items()} for size in SIZES)
+    small, large = (
+        {name: sizes[size] for name, sizes in grown.items()} for size in (stages.SMALL, stages.LARGE)
+    )
     return Outcome(facts, samples, ratios(samples), growth(small, large), cold, grown, scaled)
 
 

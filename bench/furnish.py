@@ -49,13 +49,21 @@ class Site:
     subjects: tuple[str, ...]
 
 
-def furnish(home: Path, *, database_url: str = "", values: int = VALUES, seed: int = 1) -> Site:
-    """Make a vault in ``home`` with ``values`` phone numbers in it, and close it again."""
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much a vault holds."""
+
+    values: int = VALUES
+    people: int = SUBJECTS
+
+
+def furnish(home: Path, *, database_url: str = "", size: Size = Size(), seed: int = 1) -> Site:
+    """Make a vault in ``home`` with phone numbers in it, as many as ``size`` says, and close it again."""
     furnished = _people(home, database_url)
     try:
         client_id, client_secret, actor = _service(furnished)
         furnished.clock.now = datetime.now(UTC)
-        filled = list(fill(furnished.vault, furnished, actor, values=values, seed=seed))
+        filled = list(fill(furnished.vault, furnished, actor, size, seed=seed))
     finally:
         furnished.vault.close()
     return Site(
@@ -69,18 +77,22 @@ def furnish(home: Path, *, database_url: str = "", values: int = VALUES, seed: i
 
 
 def fill(
-    vault: Vault, furnished: Furnished, actor: Actor, *, values: int, seed: int
+    vault: Vault, furnished: Furnished, actor: Actor, size: Size, *, seed: int
 ) -> Iterator[tuple[str, str, str]]:
-    """Tokenize ``values`` phone numbers of new subjects; yield value, token and subject of each."""
+    """Tokenize phone numbers of new subjects, in turn once all are there; yield value, token, subject."""
     numbers = random.Random(seed)
-    for start in range(0, values, BATCH):
+    people: dict[int, str] = {}
+    for start in range(0, size.values, BATCH):
+        batch = range(start, min(start + BATCH, size.values))
+        whose = [at // VALUES_PER_SUBJECT % size.people for at in batch]
         items = [
-            TokenizeItem(FIELD, phone_number(numbers), subject=NewSubject(f"s{at // VALUES_PER_SUBJECT}"))
-            for at in range(start, min(start + BATCH, values))
+            TokenizeItem(FIELD, phone_number(numbers), subject=people.get(who, NewSubject(f"s{who}")))
+            for who in whose
         ]
         request = TokenizeRequest(INTAKE, items)
         result = vault.tokens.complete(vault.tokens.tokenize(actor, furnished.origin(), request))
-        for asked, item in zip(items, result["items"], strict=True):
+        for who, asked, item in zip(whose, items, result["items"], strict=True):
+            people[who] = item["subject"]
             yield asked.value, item["token"], item["subject"]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from bench.cases import COMPARED, INTRODUCED
 from bench.figures import EMBEDDED, GOALS, GROWTH_GOALS, OURS, PEER, Figures, figures_of
+from bench.furnish import Size
 from bench.generator import Sample
 from bench.stages import BUSY, GROWN, Cold
 
@@ -24,7 +25,7 @@ class Outcome:
     ratios: Mapping[str, float | None]
     growth: Mapping[str, float | None]
     cold: Mapping[str, Cold] = field(default_factory=dict)
-    grown: Mapping[str, Mapping[int, Sequence[Sample]]] = field(default_factory=dict)
+    grown: Mapping[str, Mapping[Size, Sequence[Sample]]] = field(default_factory=dict)
     scaled: Mapping[tuple[str, str], Sequence[Sample]] = field(default_factory=dict)
 
 
@@ -94,13 +95,13 @@ def _cold(found: Mapping[str, Cold]) -> Iterator[str]:
         yield _row(system, f"{times.single:.2f}", f"{times.batch:.1f}", f"{times.again:.1f}")
 
 
-def _grown(found: Mapping[str, Mapping[int, Sequence[Sample]]]) -> Iterator[str]:
+def _grown(found: Mapping[str, Mapping[Size, Sequence[Sample]]]) -> Iterator[str]:
     yield from _head(
-        "Growth on PostgreSQL", ("case", "values", "p50 ms", "p90 ms", "p99 ms", "CPU ms/request")
+        "Growth on PostgreSQL", ("case", "values", "people", "p50 ms", "p90 ms", "p99 ms", "CPU ms/request")
     )
     for name, sizes in found.items():
         for size, samples in sizes.items():
-            yield _row(GROWN[name].name, f"{size:,}", *_times(figures_of(samples)))
+            yield _row(GROWN[name].name, f"{size.values:,}", f"{size.people:,}", *_times(figures_of(samples)))
 
 
 def _scaled(found: Mapping[tuple[str, str], Sequence[Sample]]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Final
 from bench.cases import COMPARED, INTRODUCED, Case, our_loads, peer_loads, require_exact
 from bench.databases import private_postgresql, server_pid
 from bench.figures import EMBEDDED
-from bench.furnish import BATCH, VALUES, Site, furnish
+from bench.furnish import BATCH, SUBJECTS, VALUES, VALUES_PER_SUBJECT, Site, Size, furnish
 from bench.generator import Sample
 from bench.machine import Cores, on_cores
 from bench.ours import reveal, serving
@@ -23,6 +23,12 @@ from bench.rounds import Bench
 from tests.support.postgres import PostgresCluster
 
 MILLION: Final = 1_000_000
+SMALL: Final = Size(VALUES, SUBJECTS)
+LARGE: Final = Size(MILLION, SUBJECTS)
+CROWDED: Final = Size(MILLION, MILLION // VALUES_PER_SUBJECT)
+"""A hundred times as many people too: without a goal, since it also needs a hundred times as many keys."""
+
+SIZES: Final = (SMALL, LARGE, CROWDED)
 SEED: Final = 1
 
 GROWN: Final = {"single": Case("detokenize", 1, 1), "batch": Case("detokenize", BATCH, 1)}
@@ -39,10 +45,10 @@ class Place:
     cores: Cores
     cluster: PostgresCluster
 
-    def site(self, name: str, *, values: int = VALUES) -> Site:
-        """Return a new vault with ``values`` values in it, on SQLite if that is its name."""
+    def site(self, name: str, size: Size = SMALL) -> Site:
+        """Return a new vault of that size, on SQLite if that is its name."""
         url = "" if name == EMBEDDED else self.cluster.create_database()
-        return furnish(self.folder / name, database_url=url, values=values, seed=SEED)
+        return furnish(self.folder / name, database_url=url, size=size, seed=SEED)
 
     def database(self, site: Site) -> int | None:
         """Return the process id of the site's PostgreSQL, if it has one."""
@@ -107,20 +113,26 @@ def cold(bench: Bench, at: Place, name: str, site: Site) -> Cold:
     return Cold(*(median(column) for column in zip(*taken, strict=True)))
 
 
-def grown(bench: Bench, at: Place, sizes: Sequence[int]) -> dict[str, dict[int, list[Sample]]]:
-    """Measure singles and batches, one connection, on vaults of each of ``sizes`` values."""
+def grown(bench: Bench, at: Place) -> dict[str, dict[Size, list[Sample]]]:
+    """Measure singles and batches, one connection, on a vault of each of ``SIZES``."""
     with ExitStack() as stack:
         systems = []
-        for size in sizes:
-            bench.tell(f"filling a vault with {size:,} values")
-            site = at.site(f"values-{size}", values=size)
+        for size in SIZES:
+            bench.tell(f"filling a vault with {size.values:,} values of {size.people:,} people")
+            name = f"{size.values}-of-{size.people}"
+            site = at.site(name, size)
             system = stack.enter_context(
-                serving(str(size), site, cores=(at.cores.service,), database=at.database(site))
+                serving(name, site, cores=(at.cores.service,), database=at.database(site))
             )
             require_exact(system, site)
-            systems.append((system, our_loads(site, at.folder / f"bodies-{size}", seed=SEED)))
+            systems.append((system, our_loads(site, at.folder / f"bodies-{name}", seed=SEED)))
         samples = bench.interleave(systems, tuple(GROWN.values()))
-    return {name: {size: samples[str(size), case.name] for size in sizes} for name, case in GROWN.items()}
+    return {
+        name: {
+            size: samples[system.name, case.name] for size, (system, _) in zip(SIZES, systems, strict=True)
+        }
+        for name, case in GROWN.items()
+    }
 
 
 def scaled(bench: Bench, at: Place, site: Site, workers: Sequence[int]) -> Samples:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from bench.figures import GOALS, GROWTH_GOALS, OURS, PEER
+from bench.furnish import Size
 from bench.report import Outcome, document, table
 from bench.stages import Cold
 from tests.bench.test_figures import sample
@@ -15,7 +16,7 @@ WITHOUT_PEER = Outcome(
     ratios=dict.fromkeys(GOALS),
     growth={"single": 1.05, "batch": 1.9},
     cold={OURS: Cold(single=12.0, batch=40.0, again=9.0)},
-    grown={"single": {10_000: [sample()], 1_000_000: [sample()]}},
+    grown={"single": {Size(): [sample()], Size(1_000_000, 200): [sample()]}},
     scaled={("1", "detokenize 1 c32"): [sample(5_000)], ("2", "detokenize 1 c32"): [sample(6_000)]},
 )
 MEASURED = {
@@ -51,7 +52,7 @@ def test_table_shows_what_was_measured() -> None:
     assert "- date: 2026-12-01 09:00 UTC" in text
     assert "| detokenize 1000 c1 | postgresql | 120.0 | 120,000 | 1.00 | 2.00 | 3.00 | 0.500 |" in text
     assert "| postgresql | 12.00 | 40.0 | 9.0 |" in text
-    assert "| detokenize 1 c1 | 1,000,000 | 1.00 |" in text
+    assert "| detokenize 1 c1 | 1,000,000 | 200 | 1.00 |" in text
     assert "| detokenize 1 c32 | 2 | 6,000 |" in text
 
 
