@@ -23,7 +23,7 @@ from api.errors import (
 from api.faults import report
 from api.metrics import Metrics
 from api.session import Bearers, Gate
-from api.v1 import entrance, health, oauth, oversight, people, rights, single
+from api.v1 import entrance, health, keys, oauth, oversight, people, rights, single
 from api.v1.calls import HashingQueue
 from api.v1.documents import openapi_document
 from api.v1.hot import HotRoutes
@@ -44,6 +44,7 @@ _ROUTERS: Final = (
     rights.router,
     single.router,
     oversight.router,
+    keys.router,
     health.router,
 )
 
@@ -74,7 +75,7 @@ def build_app(vault: Vault) -> Edge:
         HotRoutes(vault, bearers, metrics),
         Gate(inner, bearers),
         metrics,
-        start=vault.upkeep.start,
+        start=vault.start,
         stop=vault.close,
     )
 

@@ -20,10 +20,11 @@ from bench.generator import find_wrk
 from bench.machine import RefusedError, choose_cores, describe_machine, on_cores
 from bench.peer import find_bao, version_of
 from bench.report import Outcome, document, table
+from bench.rewrap import moved
 from bench.rounds import Bench
 
 BUILD: Final = Path(__file__).parents[1] / "build"
-PARTS: Final = ("cold", "growth", "workers")
+PARTS: Final = ("cold", "growth", "rewrap", "workers")
 REFUSED: Final = 2
 
 
@@ -62,11 +63,12 @@ def run(options: argparse.Namespace) -> Outcome:
         wanted = [part for part in PARTS if part not in options.skip and not options.quick]
         cold = {name: stages.cold(bench, at, name, site) for name, site in sites.items() if "cold" in wanted}
         grown = stages.grown(bench, at) if "growth" in wanted else {}
+        rewrapped = moved(bench, at) if "rewrap" in wanted else None
         scaled = stages.scaled(bench, at, sites[OURS], (1, 2)) if "workers" in wanted else {}
     small, large = (
         {name: sizes[size] for name, sizes in grown.items()} for size in (stages.SMALL, stages.LARGE)
     )
-    return Outcome(facts, samples, ratios(samples), growth(small, large), cold, grown, scaled)
+    return Outcome(facts, samples, ratios(samples), growth(small, large), cold, grown, scaled, rewrapped)
 
 
 def _options() -> argparse.Namespace:

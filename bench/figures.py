@@ -71,6 +71,12 @@ GOALS: Final[Mapping[str, Goal]] = {
 GROWTH_GOALS: Final[Mapping[str, float]] = {"single": 1.2, "batch": 1.8}
 """p50 at a million values over p50 at ten thousand, at most."""
 
+REWRAP_RATE: Final = 20_000
+"""Data keys per second, at least, when nobody uses the vault."""
+
+REWRAP_SLOWDOWN: Final = 2.0
+"""p90 of a single detokenize beside a re-wrap over that without one, at most."""
+
 
 def ratios(samples: Samples) -> dict[str, float | None]:
     """Return each goal's ratio to the peer; None where one of the two was not measured."""

@@ -47,6 +47,7 @@ class Site:
     tokens: tuple[str, ...]
     """One for each value, in the same order."""
     subjects: tuple[str, ...]
+    administrator: Actor
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,17 @@ class Size:
     values: int = VALUES
     people: int = SUBJECTS
 
+    def whose(self, at: int) -> int:
+        """Return whose the value at this place is: a few of everybody, in turn."""
+        return at // min(VALUES_PER_SUBJECT, max(1, self.values // self.people)) % self.people
+
 
 def furnish(home: Path, *, database_url: str = "", size: Size = Size(), seed: int = 1) -> Site:
     """Make a vault in ``home`` with phone numbers in it, as many as ``size`` says, and close it again."""
     furnished = _people(home, database_url)
     try:
-        client_id, client_secret, actor = _service(furnished)
+        administrator = furnished.login("admin")
+        client_id, client_secret, actor = _service(furnished, administrator)
         furnished.clock.now = datetime.now(UTC)
         filled = list(fill(furnished.vault, furnished, actor, size, seed=seed))
     finally:
@@ -73,6 +79,7 @@ def furnish(home: Path, *, database_url: str = "", size: Size = Size(), seed: in
         values=tuple(value for value, _, _ in filled),
         tokens=tuple(token for _, token, _ in filled),
         subjects=tuple(dict.fromkeys(subject for _, _, subject in filled)),
+        administrator=administrator,
     )
 
 
@@ -84,7 +91,7 @@ def fill(
     people: dict[int, str] = {}
     for start in range(0, size.values, BATCH):
         batch = range(start, min(start + BATCH, size.values))
-        whose = [at // VALUES_PER_SUBJECT % size.people for at in batch]
+        whose = [size.whose(at) for at in batch]
         items = [
             TokenizeItem(FIELD, phone_number(numbers), subject=people.get(who, NewSubject(f"s{who}")))
             for who in whose
@@ -118,8 +125,7 @@ def _people(home: Path, database_url: str) -> Furnished:
     return furnished
 
 
-def _service(furnished: Furnished) -> tuple[str, str, Actor]:
-    administrator = furnished.login("admin")
+def _service(furnished: Furnished, administrator: Actor) -> tuple[str, str, Actor]:
     made = services.create(
         furnished.vault.changes, furnished.request(administrator), name="shop", owner=administrator.id
     ).value

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, Final
 
 from bench.cases import COMPARED, INTRODUCED
-from bench.figures import EMBEDDED, GOALS, GROWTH_GOALS, OURS, PEER, Figures, figures_of
+from bench.figures import (
+    EMBEDDED,
+    GOALS,
+    GROWTH_GOALS,
+    OURS,
+    PEER,
+    REWRAP_RATE,
+    REWRAP_SLOWDOWN,
+    Figures,
+    figures_of,
+)
 from bench.furnish import Size
 from bench.generator import Sample
+from bench.rewrap import SINGLE, Moved
 from bench.stages import BUSY, GROWN, Cold
 
 SYSTEMS: Final = (OURS, EMBEDDED, PEER)
@@ -27,6 +39,7 @@ class Outcome:
     cold: Mapping[str, Cold] = field(default_factory=dict)
     grown: Mapping[str, Mapping[Size, Sequence[Sample]]] = field(default_factory=dict)
     scaled: Mapping[tuple[str, str], Sequence[Sample]] = field(default_factory=dict)
+    rewrapped: Moved | None = None
 
 
 def document(outcome: Outcome) -> dict[str, Any]:
@@ -50,6 +63,8 @@ def _lines(outcome: Outcome) -> Iterator[str]:
         yield from _cold(outcome.cold)
     if outcome.grown:
         yield from _grown(outcome.grown)
+    if outcome.rewrapped is not None:
+        yield from _rewrapped(outcome.rewrapped)
     if outcome.scaled:
         yield from _scaled(outcome.scaled)
 
@@ -102,6 +117,24 @@ def _grown(found: Mapping[str, Mapping[Size, Sequence[Sample]]]) -> Iterator[str
     for name, sizes in found.items():
         for size, samples in sizes.items():
             yield _row(GROWN[name].name, f"{size.values:,}", f"{size.people:,}", *_times(figures_of(samples)))
+
+
+def _rewrapped(found: Moved) -> Iterator[str]:
+    yield from _head(
+        f"Re-wrap of {found.data_keys:,} data keys on PostgreSQL, one core for service and database",
+        ("beside it", "data keys/s", "p50 ms", "p90 ms", "p99 ms", "CPU ms/request"),
+    )
+    yield _row("nobody", f"{median(found.rates):,.0f}", "", "", "", "")
+    beside, without = figures_of(found.beside), figures_of(found.without)
+    yield _row(f"{SINGLE.name}", f"{median(found.busy_rates):,.0f}", *_times(beside))
+    yield _row(f"{SINGLE.name}, no re-wrap", "", *_times(without))
+    yield ""
+    verdicts = (
+        _verdict(median(found.rates), REWRAP_RATE, REWRAP_RATE, less=False),
+        _verdict(found.slowdown, REWRAP_SLOWDOWN, REWRAP_SLOWDOWN, less=True),
+    )
+    yield f"Goals: {REWRAP_RATE:,} data keys/s alone ({verdicts[0]}); p90 beside it at most {REWRAP_SLOWDOWN} times"
+    yield f"that without, measured {found.slowdown:.2f} ({verdicts[1]}). The census read zero at the end."
 
 
 def _scaled(found: Mapping[tuple[str, str], Sequence[Sample]]) -> Iterator[str]:

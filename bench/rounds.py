@@ -23,9 +23,15 @@ class Bench:
     tell: Callable[[str], None]
     """Take a line about what is going on."""
 
-    def measure(self, system: System, load: Load, *, seconds: int | None = None) -> Sample:
-        """Return one sample, with the CPU time that the system spent on it."""
-        system.settle()
+    def measure(
+        self, system: System, load: Load, *, seconds: int | None = None, settle: bool = True
+    ) -> Sample:
+        """Return one sample, with the CPU time that the system spent on it.
+
+        It begins when the system has nothing left to do, unless ``settle`` is false.
+        """
+        if settle:
+            system.settle()
         before = cpu_seconds(system.pids)
         sample = run_wrk(
             self.wrk, system.base, load, credential=system.credential(), seconds=seconds or self.seconds

@@ -58,15 +58,20 @@ class UnknownKeyVersionError(KeysError):
 
 
 class WrapperUnavailableError(KeysError):
-    """The root key cannot be used. ``rule`` says what is wrong; the message may name the file."""
+    """The root key cannot be used.
 
-    def __init__(self, rule: str, message: str = "") -> None:
-        super().__init__(f"{message or 'root key unavailable'}: {rule}")
+    ``rule`` says what is wrong, ``message`` what it is about (a file, a server:
+    never a secret), ``hint`` what the operator does next.
+    """
+
+    def __init__(self, rule: str, message: str = "", hint: str = "") -> None:
+        super().__init__(f"{message or 'root key unavailable'}: {rule}" + (f"; {hint}" if hint else ""))
         self.rule = rule
         self.message = message
+        self.hint = hint
 
-    def __reduce__(self) -> tuple[type[WrapperUnavailableError], tuple[str, str]]:
-        return (type(self), (self.rule, self.message))
+    def __reduce__(self) -> tuple[type[WrapperUnavailableError], tuple[str, str, str]]:
+        return (type(self), (self.rule, self.message, self.hint))
 
 
 class CredentialMismatchError(KeysError):

@@ -21,7 +21,6 @@ Note = Annotated[str, Meta(min_length=1, max_length=500)]
 Names = Annotated[list[Short], Meta(max_length=200)]
 Days = Annotated[int, Meta(ge=1, le=365)]
 Hours = Annotated[int, Meta(ge=0, le=720)]
-Row = Annotated[int, Meta(ge=-1, le=(1 << 63) - 1)]
 
 
 class Body(Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,8 +105,10 @@ class DecisionBody(Body, frozen=True):
     decision: Literal["approve", "refuse"]
 
 
-class RewrapBody(Body, frozen=True):
-    """Re-wrap the next portion of data keys."""
+class DestroyKeyBody(Body, frozen=True):
+    """Propose the destruction of a key."""
 
-    after: tuple[Row, Row] | None = None
-    """``next`` of the portion before; none to begin."""
+    kind: Literal["wrapping", "lookup"]
+    version: Annotated[int, Meta(ge=1, le=0xFFFF_FFFF)]
+    scope: Annotated[str, Meta(max_length=200)] = ""
+    """Of a lookup key: its field, or ``ref/`` and the kind of subject."""

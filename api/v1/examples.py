@@ -23,6 +23,22 @@ VKEY: Final = (
     "piivault/0f1e2d3c4b5a69788796a5b4c3d2e1f0+c1a2b3c4+AR0wLxBhcmVhbGx5Tm90QUtleUJ1dEFuRXhhbXBsZTA="
 )
 
+_JOB: Final = told.JobState(
+    id="job_0123456789abcdef0123",
+    kind="rewrap",
+    target="2",
+    state="running",
+    total=10_000,
+    done=500,
+    failed=0,
+    rate=21_300.0,
+    seconds_left=0.4,
+    node="9f8e7d6c5b4a3928",
+    started_by=STAFF,
+    started_at=NOW,
+    beat_at=NOW,
+    ended_at=None,
+)
 _APPROVAL: Final = told.ApprovalView(
     id=APPROVAL,
     kind="grant",
@@ -61,7 +77,7 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
         reason="call centre answers inquiries",
     ),
     asked.DecisionBody(decision="approve"),
-    asked.RewrapBody(after=None),
+    asked.DestroyKeyBody(kind="wrapping", version=1),
     told.Logged(**LOGGED),
     told.TokenAnswer(access_token="pva_0100000001", token_type="Bearer", expires_in=600),
     told.SessionAnswer(
@@ -150,7 +166,17 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     ),
     told.KeyList(items=(told.KeyView("wrapping", "", 1, "active", NOW, NOW, 10_000),)),
     told.RotatedAnswer(old=1, new=2),
-    told.RewrapAnswer(epoch=2, rewrapped=500, remaining=9_500, failed=0, next=(501, 1)),
+    told.JobAnswer(job=_JOB, **LOGGED),
+    told.JobList(items=(_JOB,), **LOGGED),
+    told.CensusAnswer(
+        items=(
+            told.HangingView("wrapping", "", 1, "deactivated", 9_500, 28_400, None, 37_900),
+            told.HangingView("wrapping", "", 2, "active", 500, 1_600, None, 2_100),
+            told.HangingView("lookup", "member.phone", 1, "active", None, None, 10_000, 10_000),
+        ),
+        **LOGGED,
+    ),
+    told.DestructionAnswer(approval_id=APPROVAL, key="wrapping//1", **LOGGED),
     told.EntryAnswer(
         index=812,
         leaf_hash=LEAF,

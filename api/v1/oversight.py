@@ -1,4 +1,4 @@
-"""The log for reviewers, keys for administrators, state for everybody who may log in."""
+"""The log for reviewers, and the state of the vault for everybody who may log in."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Response
 
-from api.v1 import asked, told
-from api.v1.calls import NO_BODY, Asked, answer, logged, reading
+from api.v1 import told
+from api.v1.calls import Asked, answer, logged
 from api.v1.documents import PUBLIC, documented
 from vault.domain.actions import Action
 from vault.service.audit import PAGE, Filters
-from vault.service.keys import START, KeyInfo
 
 router: Final = APIRouter(tags=["oversight"])
 
@@ -82,54 +81,6 @@ def show_key(call: Asked) -> Response:
 
 
 @router.get(
-    "/v1/keys", **documented(Action.KEY_LIST, "List keys and what hangs on each", answer=told.KeyList)
-)
-def list_keys(call: Asked) -> Response:
-    """Every key and its state, never its material."""
-    return answer(told.KeyList(items=tuple(map(_key, call.vault.keys.list(call.request)))))
-
-
-@router.post(
-    "/v1/keys/rotate",
-    dependencies=[NO_BODY],
-    **documented(
-        Action.KEY_ROTATE,
-        "Make and activate the next wrapping-key epoch",
-        answer=told.RotatedAnswer,
-    ),
-)
-def rotate_keys(call: Asked) -> Response:
-    """Rotate: new data keys hang on the new epoch at once; re-wrap the others with ``/v1/keys/rewrap``."""
-    rotated = call.vault.keys.rotate(call.request)
-    return answer(told.RotatedAnswer(rotated.old, rotated.new))
-
-
-@router.post(
-    "/v1/keys/rewrap",
-    **documented(
-        Action.KEY_REWRAP,
-        "Re-wrap the next portion of data keys",
-        body=asked.RewrapBody,
-        answer=told.RewrapAnswer,
-    ),
-)
-def rewrap_keys(
-    call: Asked, body: Annotated[asked.RewrapBody, reading(asked.RewrapBody, optional=True)]
-) -> Response:
-    """Re-wrap one portion under the active epoch; ask again with ``next`` until it is none."""
-    portion = call.vault.keys.rewrap(call.request, body.after or START)
-    return answer(
-        told.RewrapAnswer(
-            epoch=portion.epoch,
-            rewrapped=portion.rewrapped,
-            remaining=portion.remaining,
-            failed=len(portion.broken),
-            next=portion.next,
-        )
-    )
-
-
-@router.get(
     "/v1/status", **documented(Action.VAULT_STATUS, "Show the state of the vault", answer=told.StatusAnswer)
 )
 def show_status(call: Asked) -> Response:
@@ -149,16 +100,4 @@ def show_status(call: Asked) -> Response:
             log_key=status.log_key,
             **logged(made),
         )
-    )
-
-
-def _key(info: KeyInfo) -> told.KeyView:
-    return told.KeyView(
-        kind=info.kind,
-        scope=info.scope,
-        version=info.version,
-        state=info.state,
-        created_at=info.created_at,
-        changed_at=info.changed_at,
-        data_keys=info.data_keys,
     )

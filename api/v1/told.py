@@ -233,14 +233,68 @@ class RotatedAnswer(Answer, frozen=True):
     new: int
 
 
-class RewrapAnswer(Answer, frozen=True):
-    """What one portion of a re-wrap did."""
+class JobState(Answer, frozen=True):
+    """Background work on keys, and how far it is."""
 
-    epoch: int
-    rewrapped: int
-    remaining: int
+    id: str
+    kind: str
+    target: str
+    """The epoch it moves data keys to."""
+    state: Literal["running", "done"]
+    total: int
+    done: int
     failed: int
-    next: tuple[int, int] | None
+    """Those that do not unwrap where they stand; each has an alarm in the log."""
+    rate: float
+    """Items per second since it started."""
+    seconds_left: float | None
+    """At that rate; none while nobody can tell."""
+    node: str
+    """The process that has it; empty when none has."""
+    started_by: str
+    started_at: str
+    beat_at: str
+    """When it moved last."""
+    ended_at: str | None
+
+
+class JobAnswer(Logged, frozen=True):
+    """The job that was started or joined."""
+
+    job: JobState
+
+
+class JobList(Logged, frozen=True):
+    """What runs, and of each kind what ran last."""
+
+    items: tuple[JobState, ...]
+
+
+class HangingView(Answer, frozen=True):
+    """What hangs on one key; none where nothing of that sort can."""
+
+    kind: str
+    scope: str
+    version: int
+    state: str
+    data_keys: int | None
+    values: int | None
+    digests: int | None
+    total: int
+    """Zero: the key may be destroyed once it is not active."""
+
+
+class CensusAnswer(Logged, frozen=True):
+    """What hangs on every wrapping and lookup key, from one state of the database."""
+
+    items: tuple[HangingView, ...]
+
+
+class DestructionAnswer(Logged, frozen=True):
+    """A destruction that waits for another administrator."""
+
+    approval_id: str
+    key: str
 
 
 class EntryAnswer(Answer, frozen=True):

@@ -13,7 +13,9 @@ TOKENIZED: Final = 30_677
 REJECTED: Final = 146
 """Values of the two files that are good and that break a rule; they follow from the seed."""
 
-REFUSALS: Final = 7
+REFUSALS: Final = 9
+
+DESTROYED: Final = "wrapping//1"
 
 
 @dataclass(slots=True)
@@ -31,6 +33,8 @@ class Figures:
     rotation_from: int | None = None
     rotation_to: int | None = None
     remaining: int | None = None
+    destroyed: str = ""
+    """Name of the key that two administrators have destroyed."""
 
     def document(self) -> dict[str, Any]:
         """Return the object of ``--json``."""
@@ -60,6 +64,7 @@ class Figures:
             "tamper_detected": (self.tamper_detected, True),
             "plaintext_found": (self.plaintext_found, 0),
             "rotation.remaining": (self.remaining, 0),
+            "rotation.destroyed": (self.destroyed, DESTROYED),
         }
         return [f"{name} is {is_}, not {due}" for name, (is_, due) in wanted.items() if is_ != due]
 

@@ -32,11 +32,12 @@ Holder = tuple[str, str]
 
 
 class Cast:
-    """Four people and two services, at one server."""
+    """Five people and two services, at one server."""
 
     def __init__(self, url: str) -> None:
         self.url: Final = url
         self.administrator: Final = Somebody(*people.ADMINISTRATOR, Role.ADMINISTRATOR)
+        self.second: Final = Somebody(*people.SECOND, Role.ADMINISTRATOR, alias="second")
         self.officer: Final = Somebody(*people.OFFICER, Role.OFFICER)
         self.handler: Final = Somebody(*people.HANDLER, Role.HANDLER, team="support")
         self.reviewer: Final = Somebody(*people.REVIEWER, Role.REVIEWER, team="oversight")
@@ -46,7 +47,7 @@ class Cast:
     @property
     def everybody(self) -> tuple[Somebody, ...]:
         """The people."""
-        return (self.administrator, self.officer, self.handler, self.reviewer)
+        return (self.administrator, self.second, self.officer, self.handler, self.reviewer)
 
     def service(self, account: dict[str, Any]) -> Server:
         """Return a connection of a service."""

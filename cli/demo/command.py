@@ -69,10 +69,10 @@ def _leave_running(out: Output, host: Host, story: Story) -> None:
             profile = profiles.Profile(
                 host.url, person.login, person.session, person.session_id, person.expires_at
             )
-            profiles.save(person.role.value, profile, base=config)
+            profiles.save(person.profile, profile, base=config)
     pid = host.leave()
     out.note(f"\nThe server goes on at {host.url}, process {pid}, in {host.work}.")
-    out.note("Everybody is logged in, under a profile by their role:\n")
+    out.note("Everybody is logged in, under a profile by their role, the other administrator as second:\n")
     out.note(f"  export XDG_CONFIG_HOME={config}")
     out.note("  piivault audit list --profile reviewer")
     out.note("  piivault grant list --profile administrator\n")

@@ -18,6 +18,8 @@ class Somebody:
     name: str
     role: Role
     team: str = ""
+    alias: str = ""
+    """Name of their profile, where the role is another's already."""
     staff_id: str = ""
     password: str = field(default="", repr=False)
     authenticator: Authenticator | None = None
@@ -27,12 +29,18 @@ class Somebody:
     session_id: str = ""
     expires_at: str = ""
 
+    @property
+    def profile(self) -> str:
+        """Name of the profile that keeps their session."""
+        return self.alias or self.role.value
+
     def server(self, url: str) -> Server:
         """Return a connection in this person's session."""
         return Server(url, bearer=lambda _server: self.session)
 
 
 ADMINISTRATOR: Final = ("mina", "김민아")
+SECOND: Final = ("jiho", "최지호")
 OFFICER: Final = ("junseo", "박준서")
 HANDLER: Final = ("sua", "이수아")
 REVIEWER: Final = ("dohyun", "정도현")

@@ -37,6 +37,16 @@ class Refusals:
         with Server(self._url, bearer=lambda _server: token) as server:
             self._expect(what, 401, lambda: server.post("/v1/detokenize", self._body(purpose, "masked")))
 
+    def of_destruction(self, what: str, server: Server, version: int) -> None:
+        """Propose to destroy a wrapping key that something hangs on."""
+        body = {"kind": "wrapping", "version": version}
+        self._expect(what, 409, lambda: server.post("/v1/keys/destroy", body))
+
+    def of_approval(self, what: str, server: Server, approval_id: str) -> None:
+        """Approve what this caller may not."""
+        body = {"decision": "approve"}
+        self._expect(what, 403, lambda: server.post(f"/v1/approvals/{approval_id}", body))
+
     def _body(self, purpose: str, reveal: str) -> dict[str, Any]:
         return {"purpose": purpose, "reason": REASON, "reveal": reveal, "items": [{"token": self._token}]}
 

@@ -8,39 +8,29 @@ belongs beside the database or in its backups.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import stat
 from pathlib import Path
 
-from cryptography.exceptions import InvalidTag
-
-from keys.envelope import NONCE_LENGTH, TAG_LENGTH, new_cipher
-from keys.errors import DecryptionError, WrapperUnavailableError
+from keys.errors import WrapperUnavailableError
 from keys.secret import KEY_LENGTH, SecretBytes
+from keys.wrappers.files import read_private
+from keys.wrappers.sealing import SealingKey
 
 MODE = 0o600
-_OTHERS = 0o077
-_VERSION = b"\x01"
-_NONCE_END = 1 + NONCE_LENGTH
 _LABEL = b"piivault-root-key-v1 "
 _LINE = re.compile(rb"piivault-root-key-v1 ([0-9a-f]{64})\n").fullmatch
 _FILE_LENGTH = len(_LABEL) + 2 * KEY_LENGTH + 1
-_FINGERPRINT_LABEL = b"piivault/root-fingerprint/v1"
 
 
 class KeyFileWrapper:
     """Seals keys under the root key of a file, read once. Threads may share it."""
 
-    __slots__ = ("_cipher", "_description")
+    __slots__ = ("_description", "_key")
 
     def __init__(self, path: Path) -> None:
-        key = _read(path)
-        self._cipher = new_cipher(key)
-        # A hash of 256 random bits tells nothing of them, and tells two files apart.
-        fingerprint = hashlib.sha256(_FINGERPRINT_LABEL + key.expose()).hexdigest()[:16]
-        self._description = f"key file {path}, fingerprint {fingerprint}"
+        self._key = SealingKey(_read(path))
+        self._description = f"key file {path}, fingerprint {self._key.fingerprint}"
 
     @classmethod
     def create(cls, path: Path) -> KeyFileWrapper:
@@ -53,17 +43,11 @@ class KeyFileWrapper:
 
     def wrap(self, plaintext: SecretBytes, context: bytes) -> bytes:
         """Return ``plaintext`` sealed and bound to ``context``."""
-        nonce = os.urandom(NONCE_LENGTH)
-        return _VERSION + nonce + self._cipher.encrypt(nonce, plaintext.expose(), context)
+        return self._key.wrap(plaintext, context)
 
     def unwrap(self, wrapped: bytes, context: bytes) -> SecretBytes:
         """Return what was wrapped. Raises DecryptionError for every cause (envelope.md 7.3)."""
-        if len(wrapped) < _NONCE_END + TAG_LENGTH or wrapped[:1] != _VERSION:
-            raise DecryptionError
-        try:
-            return SecretBytes(self._cipher.decrypt(wrapped[1:_NONCE_END], wrapped[_NONCE_END:], context))
-        except InvalidTag:
-            raise DecryptionError from None
+        return self._key.unwrap(wrapped, context)
 
     def describe(self) -> str:
         """Return the path and a fingerprint of the root key."""
@@ -71,24 +55,9 @@ class KeyFileWrapper:
 
 
 def _read(path: Path) -> SecretBytes:
-    """Return the root key in ``path``, checked on the open file so that nobody can swap it in between."""
-    try:
-        # Not blocking, or a named pipe put there would hang the start.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        rule = "not_regular" if path.is_symlink() else "missing"
-        raise WrapperUnavailableError(rule, f"key file {path}") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise WrapperUnavailableError("not_regular", f"key file {path}")
-        if status.st_mode & _OTHERS:
-            raise WrapperUnavailableError("permissions", f"key file {path}")
-        line = _LINE(os.read(descriptor, _FILE_LENGTH + 1))
-    except OSError:
-        raise WrapperUnavailableError("unreadable", f"key file {path}") from None
-    finally:
-        os.close(descriptor)
+    """Return the root key in ``path``."""
+    # Not bound to a name: whoever reports an error from here collects locals.
+    line = _LINE(read_private(path, what="key file", limit=_FILE_LENGTH).expose())
     if line is None:
         raise WrapperUnavailableError("format", f"key file {path}")
     return SecretBytes(bytes.fromhex(line[1].decode()))

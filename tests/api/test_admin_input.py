@@ -47,8 +47,12 @@ GRANT = {
         ("/v1/grants", {**GRANT, "networks": ["10.0.0.1/8"]}, "networks", "cidr"),
         ("/v1/grants", {**GRANT, "valid_days": 366}, "valid_days", "range"),
         ("/v1/grants", {**GRANT, "reason": "call 010-1234-5678"}, "reason", "phone_number"),
-        ("/v1/keys/rewrap", {"after": [1]}, "after", "type"),
-        ("/v1/keys/rewrap", {"after": [1, 1 << 70]}, "after[1]", "range"),
+        ("/v1/keys/rewrap", {"after": [1]}, "body", "unknown_field"),
+        ("/v1/keys/destroy", {"version": 1}, "kind", "required"),
+        ("/v1/keys/destroy", {"kind": "wrapping"}, "version", "required"),
+        ("/v1/keys/destroy", {"kind": "token", "version": 1}, "kind", "choice"),
+        ("/v1/keys/destroy", {"kind": "wrapping", "version": 0}, "version", "range"),
+        ("/v1/keys/destroy", {"kind": "wrapping", "version": 1 << 70}, "version", "range"),
     ],
 )
 def test_names_member_and_rule(world: World, path: str, body: dict[str, Any], field: str, rule: str) -> None:
@@ -68,6 +72,7 @@ def test_names_member_and_rule(world: World, path: str, body: dict[str, Any], fi
         ("POST", f"{SERVICE}/rotate", {}),
         ("POST", "/v1/grants/grt_" + "0" * 20 + "/revoke", None),
         ("POST", "/v1/services", {"name": "x", "owner": NOBODY}),
+        ("POST", "/v1/keys/destroy", {"kind": "wrapping", "version": 9}),
         ("POST", "/v1/grants", {**GRANT, "actor_kind": "staff", "actor_id": NOBODY}),
     ],
 )
@@ -91,6 +96,9 @@ def test_what_is_not_there_is_not_found(world: World, method: str, path: str, bo
         ("POST", "/v1/grants", GRANT),
         ("POST", "/v1/keys/rotate", None),
         ("POST", "/v1/keys/rewrap", {}),
+        ("GET", "/v1/keys/jobs", None),
+        ("GET", "/v1/keys/census", None),
+        ("POST", "/v1/keys/destroy", {"kind": "wrapping", "version": 1}),
     ],
 )
 def test_officer_may_not_administer_nor_review(world: World, method: str, path: str, body: Any) -> None:

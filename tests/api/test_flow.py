@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from base64 import b64decode
 
 from tests.api.world import PHONE, PURPOSE, World
@@ -104,9 +105,24 @@ def test_rotation_finishes(each_world: World) -> None:
     each_world.ok(each_world.tokenize(PHONE, "010-8765-4321"))
     admin, client = each_world.admin, each_world.client
     assert each_world.ok(client.post("/v1/keys/rotate", headers=admin)) == {"old": 1, "new": 2}
-    done = each_world.ok(client.post("/v1/keys/rewrap", json={"after": None}, headers=admin))
-    assert done == {"epoch": 2, "rewrapped": 2, "remaining": 0, "failed": 0, "next": None}
-    assert each_world.ok(client.post("/v1/keys/rewrap", headers=admin))["rewrapped"] == 0
+    started = each_world.ok(client.post("/v1/keys/rewrap", headers=admin))
+    assert (started["job"]["target"], started["job"]["total"]) == ("2", 2)
+    job = started["job"]
+    for _ in range(100):
+        (job,) = each_world.ok(client.get("/v1/keys/jobs", headers=admin))["items"]
+        if job["state"] == "done":
+            break
+        time.sleep(0.05)
+    assert (job["id"], job["done"], job["failed"]) == (started["job"]["id"], 2, 0)
+    census = each_world.ok(client.get("/v1/keys/census", headers=admin))["items"]
+    hanging = {key["version"]: key["total"] for key in census if key["kind"] == "wrapping"}
+    assert (hanging[1], hanging[2] > 0) == (0, True)
+    body = {"kind": "wrapping", "version": 1}
+    proposed = each_world.ok(client.post("/v1/keys/destroy", json=body, headers=admin))
+    assert proposed["key"] == "wrapping//1"
+    path = f"/v1/approvals/{proposed['approval_id']}"
+    refused = client.post(path, json={"decision": "approve"}, headers=admin)
+    assert refused.status_code == 403
     keys = each_world.ok(client.get("/v1/keys", headers=admin))["items"]
     assert {key["version"]: key["data_keys"] for key in keys if key["kind"] == "wrapping"} == {1: 0, 2: 2}
 

@@ -8,6 +8,8 @@ import json
 from itertools import islice
 from pathlib import Path
 
+from typing import Any
+
 import pytest
 
 from cli.demo_data import MEMBER_COLUMNS, csv_text, members
@@ -238,6 +240,11 @@ class TestFiles:
         assert "3 values were accepted but look odd." in ran.err
 
 
+def _keys(at_town: Command) -> list[dict[str, Any]]:
+    keys: list[dict[str, Any]] = at_town("keys", "list", "--json", *ADMINISTRATOR).json["items"]
+    return keys
+
+
 class TestKeys:
     def test_rotate_and_rewrap_to_the_end(self, at_town: Command, town: Town) -> None:
         _tokens(at_town, "010-1999-0004")
@@ -246,28 +253,65 @@ class TestKeys:
         listed = at_town("keys", "list", "--json", *ADMINISTRATOR).json["items"]
         epochs = [key for key in listed if key["kind"] == "wrapping"]
         assert epochs[-2]["data_keys"] > 0
-        done = at_town("keys", "rewrap", "--json", *ADMINISTRATOR)
-        assert done.json["remaining"] == 0
-        assert done.json["failed"] == 0
-        assert done.json["rewrapped"] == epochs[-2]["data_keys"]
-        assert "0 remain" in at_town("keys", "rewrap", *ADMINISTRATOR).out
+        before = epochs[-2]["data_keys"]
+        refused = at_town("keys", "destroy", str(epochs[-2]["version"]), *ADMINISTRATOR)
+        assert (refused.code, f"{before:,} data keys still hang" in refused.err) == (5, True)
+        done = at_town("keys", "rewrap", "--json", *ADMINISTRATOR).json["job"]
+        assert (done["state"], done["failed"], done["done"]) == ("done", 0, before)
+        assert "0 data keys moved" in at_town("keys", "rewrap", *ADMINISTRATOR).out
         table = at_town("keys", "list", *ADMINISTRATOR).out
         assert " deactivated " in table
         assert at_town("keys", "rotate", *HANDLER).code == 4
         assert town.url
 
-    def test_rewraps_portion_by_portion_and_says_what_does_not_unwrap(self, command: Command) -> None:
+    def test_census_jobs_and_destruction(self, at_town: Command) -> None:
+        _tokens(at_town, "010-1999-0005")
+        old = at_town("keys", "rotate", "--json", *ADMINISTRATOR).json["old"]
+        at_town("keys", "rewrap", *ADMINISTRATOR)
+        rows = at_town("keys", "jobs", *ADMINISTRATOR).out.splitlines()
+        assert rows[0].split()[:4] == ["job", "kind", "state", "done"]
+        assert " done " in rows[1]
+        assert at_town("keys", "jobs", "--json", *ADMINISTRATOR).json["items"][0]["seconds_left"] == 0
+        census = at_town("keys", "census", "--json", *ADMINISTRATOR).json["items"]
+        (left,) = [key for key in census if (key["kind"], key["version"]) == ("wrapping", old)]
+        assert left["total"] == 0
+        assert "member.phone" in at_town("keys", "census", *ADMINISTRATOR).out
+        proposed = at_town("keys", "destroy", str(old), *ADMINISTRATOR)
+        assert f"wrapping//{old} ends when another administrator approves apr_" in proposed.out
+        waiting = proposed.out.split()[-1].rstrip(".")
+        assert at_town("approval", "approve", waiting, *ADMINISTRATOR).code == 4
+        ended = at_town("approval", "approve", waiting, "--profile", "second")
+        assert (ended.code, f"{waiting} is approved" in ended.out) == (0, True)
+        states = {(key["kind"], key["version"]): key["state"] for key in _keys(at_town)}
+        assert states["wrapping", old] == "destroyed"
+        assert at_town("keys", "census", *HANDLER).code == 4
+        wrong = at_town("keys", "destroy", "1", "--kind", "token", *ADMINISTRATOR)
+        assert (wrong.code, "kind" in wrong.err) == (2, True)
+
+    def test_follows_a_rewrap_and_says_what_does_not_unwrap(self, command: Command) -> None:
         from cli.remote import profiles
 
-        portion = {"epoch": 2, "rewrapped": 500, "remaining": 3, "failed": 0, "next": [7, 0]}
-        last = {"epoch": 2, "rewrapped": 2, "remaining": 1, "failed": 1, "next": None}
-        with StubServer(Canned(200, portion), Canned(200, last)) as stub:
+        job = {"id": "job_1", "state": "running", "target": "2", "total": 503, "done": 0, "failed": 0}
+        half = {**job, "done": 500}
+        done = {**job, "state": "done", "done": 502, "failed": 1}
+        answers = [{"job": job}, {"items": [half]}, {"items": [done]}]
+        with StubServer(*(Canned(200, answer) for answer in answers)) as stub:
             profiles.save("default", profiles.Profile(stub.url, "mina", "pvn_1", "ses_1", ""))
             ran = command("keys", "rewrap")
-        assert [seen.json for seen in stub.seen] == [{}, {"after": [7, 0]}]
+        assert len(stub.seen) == 3
         assert ran.code == 6
-        assert "502 data keys moved to epoch 2, 1 remain." in ran.out
+        assert "502 data keys moved to epoch 2." in ran.out
         assert "1 data keys do not unwrap" in ran.err
+
+    def test_starts_a_rewrap_without_waiting_for_it(self, command: Command) -> None:
+        from cli.remote import profiles
+
+        job = {"id": "job_1", "state": "running", "target": "2", "total": 1_503, "done": 0, "failed": 0}
+        with StubServer(Canned(200, {"job": job})) as stub:
+            profiles.save("default", profiles.Profile(stub.url, "mina", "pvn_1", "ses_1", ""))
+            ran = command("keys", "rewrap", "--no-wait")
+        assert (ran.code, len(stub.seen)) == (0, 1)
+        assert "job_1 is under way: 1,503 data keys." in ran.out
 
 
 class TestLog:

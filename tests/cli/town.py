@@ -60,9 +60,9 @@ class Town:
         return ["--url", self.url, "--client-id", account["service_id"], "--client-secret-file", str(secret)]
 
     def save(self, person: Somebody) -> None:
-        """Keep the session of a person under a profile by their role."""
+        """Keep the session of a person under their profile."""
         profile = Profile(self.url, person.login, person.session, person.session_id, person.expires_at)
-        profiles.save(person.role.value, profile, base=self.config)
+        profiles.save(person.profile, profile, base=self.config)
 
     def __enter__(self) -> Self:
         try:
@@ -80,7 +80,7 @@ class Town:
         cast = self.cast
         cast.enter(cast.administrator, told["administrator"]["invitation"])
         cast.enter(cast.officer, told["officer"]["invitation"])
-        for person in (cast.handler, cast.reviewer):
+        for person in (cast.second, cast.handler, cast.reviewer):
             cast.enter(person, cast.invite(person))
         cast.create_services()
         shop = ("service", cast.shop["service_id"])

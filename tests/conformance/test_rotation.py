@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from contextlib import suppress
 from threading import Thread
+from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from tests.conformance.counter import Counter, phone
 from tests.support.furnished import phones
-from vault.access import staff
-from vault.domain.errors import AccessDeniedError, ConflictError
-from vault.domain.model import Role
-from vault.rotation import epochs
-from vault.rotation.epochs import START, KeyInfo, RewrapPortion
+from vault.domain.errors import AccessDeniedError
+from vault.rotation import epochs, rewrap
+from vault.rotation.epochs import KeyInfo
+from vault.rotation.jobs import JobView, Worker
 from vault.service.vault import Vault
 from vault.storage import tables
-
-
-@pytest.fixture
-def three_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a portion three data keys."""
-    monkeypatch.setattr(epochs, "PORTION", 3)
+from vault.storage.errors import RolledBackError, StaleRevisionError
 
 
 def _fill(counter: Counter, count: int) -> list[str]:
@@ -37,9 +32,32 @@ def _rotate(counter: Counter, by: str = "admin") -> epochs.Rotated:
     return counter.vault.keys.rotate(counter.furnished.request(counter.actor(by)))
 
 
-def _rewrap(counter: Counter, after: tuple[int, int] = START, *, at: Vault | None = None) -> RewrapPortion:
-    request = counter.furnished.request(counter.actor("admin"))
-    return (at or counter.vault).keys.rewrap(request, after)
+def _start(counter: Counter) -> JobView:
+    return counter.vault.keys.rewrap(counter.furnished.request(counter.actor("admin"))).value
+
+
+def _job(counter: Counter) -> JobView:
+    (job,) = counter.vault.keys.jobs(counter.furnished.request(counter.actor("admin"))).value
+    return job
+
+
+def _finish(counter: Counter, worker: Worker, *, size: int = 3) -> JobView:
+    """Let one node do all there is to do."""
+    for _ in range(1_000):
+        if worker.portion(size=size) is None:
+            return _job(counter)
+    raise AssertionError("the job does not end")
+
+
+def _rewrap(counter: Counter, *, size: int = 3) -> JobView:
+    _start(counter)
+    return _finish(counter, counter.vault.worker, size=size)
+
+
+def _portions(counter: Counter) -> list[dict[str, str]]:
+    """Return what the log says of each portion."""
+    entries = [logged.entry for logged in counter.log() if logged.entry.action == "key:rewrap"]
+    return [dict(entry.target) for entry in entries if entry.actor.id == "vault"]
 
 
 def _wrapping(counter: Counter) -> dict[int, KeyInfo]:
@@ -75,32 +93,84 @@ def test_another_node_wraps_under_the_new_epoch_from_then_on(counter: Counter) -
     assert row["epoch"] == 2
 
 
-@pytest.mark.usefixtures("three_at_a_time")
 def test_a_rewrap_goes_on_where_it_stopped_until_nothing_remains(counter: Counter) -> None:
     tokens = _fill(counter, 8)
     _rotate(counter)
-    first = _rewrap(counter)
-    assert (first.epoch, first.rewrapped, first.remaining, first.broken) == (2, 3, 5, ())
+    started = _start(counter)
+    assert (started.state, started.target, started.total, started.done) == ("running", "2", 8, 0)
+    counter.vault.worker.portion(size=3)
+    assert _job(counter).done == 3
     _all_open(counter, tokens)
-    # Whoever starts anew, with no memory of the first run, does what is left.
-    second = _rewrap(counter)
-    assert (second.rewrapped, second.remaining) == (3, 2)
-    assert second.next is not None
-    last = _rewrap(counter, second.next)
-    assert (last.rewrapped, last.remaining, last.next) == (2, 0, None)
+    # Another process, with no memory of the first, does what is left once the first one's lease is over.
+    node = counter.node()
+    assert node.worker.portion(size=3) is None
+    counter.furnished.clock.pass_time(seconds=16)
+    assert node.worker.portion(size=3) is not None
+    counter.furnished.clock.pass_time(seconds=1)
+    done = _finish(counter, node.worker)
+    assert (done.state, done.done, done.total, done.failed) == ("done", 8, 8, 0)
+    assert done.rate == pytest.approx(8 / 17)
+    assert done.seconds_left == 0
     assert _epochs(counter) == {2}
-    entries = [logged.entry for logged in counter.log() if logged.entry.action == "key:rewrap"]
-    assert [dict(entry.target)["remaining"] for entry in entries] == ["5", "2", "0"]
+    assert [portion["rewrapped"] for portion in _portions(counter)] == ["3", "3", "2"]
+    assert [portion["state"] for portion in _portions(counter)] == ["running", "running", "done"]
     _all_open(counter, tokens)
     _all_open(counter, tokens, counter.node())
     assert _wrapping(counter)[1].data_keys == 0
     counter.verify_log()
 
 
+def test_a_node_that_stops_in_order_leaves_its_work_to_the_others_at_once(counter: Counter) -> None:
+    _fill(counter, 5)
+    _rotate(counter)
+    _start(counter)
+    counter.vault.worker.portion(size=3)
+    counter.vault.worker.release()
+    assert counter.node().worker.portion(size=3) is not None
+    assert _epochs(counter) == {2}
+
+
+def test_a_node_that_comes_back_late_writes_nothing(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fill(counter, 6)
+    _rotate(counter)
+    _start(counter)
+    late, other = counter.vault.worker, counter.node().worker
+    prepare = rewrap.prepare
+
+    def stands_still(*arguments: Any) -> rewrap.Portion:
+        """Prepare a portion, and wake up long after another node has taken the job over and worked on."""
+        monkeypatch.setattr(rewrap, "prepare", prepare)
+        portion = prepare(*arguments)
+        counter.furnished.clock.pass_time(seconds=16)
+        other.portion(size=3)
+        return portion
+
+    monkeypatch.setattr(rewrap, "prepare", stands_still)
+    before = counter.next_index()
+    with pytest.raises(RolledBackError):
+        late.portion(size=3)
+    assert counter.next_index() == before + 1
+    assert _job(counter).done == 3
+    assert late.portion(size=3) is None
+
+
+def test_one_rewrap_runs_at_a_time_and_whoever_starts_another_joins_it(counter: Counter) -> None:
+    _fill(counter, 4)
+    _rotate(counter)
+    first, node = _start(counter), counter.node()
+    second = node.keys.rewrap(counter.furnished.request(counter.actor("admin"))).value
+    assert second.id == first.id
+    row = {**counter.row(tables.job, id=first.id), "id": "job_planted"}
+    with pytest.raises(RolledBackError):
+        counter.tamper(insert(tables.job).values(row))
+
+
 def test_a_rewrap_with_nothing_to_do_ends_at_once(counter: Counter) -> None:
     _fill(counter, 2)
     done = _rewrap(counter)
-    assert (done.rewrapped, done.remaining, done.next) == (0, 0, None)
+    assert (done.state, done.done, done.total) == ("done", 0, 0)
 
 
 def test_a_rewrap_raises_no_revision(counter: Counter) -> None:
@@ -111,20 +181,34 @@ def test_a_rewrap_raises_no_revision(counter: Counter) -> None:
     assert counter.vault.status().revision == revision
 
 
-@pytest.mark.usefixtures("three_at_a_time")
+def test_a_rotation_during_a_rewrap_is_followed_to_the_newest_epoch(counter: Counter) -> None:
+    tokens = _fill(counter, 8)
+    _rotate(counter)
+    _start(counter)
+    counter.vault.worker.portion(size=3)
+    assert _rotate(counter).new == 3
+    done = _finish(counter, counter.vault.worker)
+    assert (done.state, done.target) == ("done", "3")
+    assert _epochs(counter) == {3}
+    assert done.total == done.done == 3 + 8
+    _all_open(counter, tokens)
+
+
 def test_two_nodes_rewrap_while_a_third_reads(counter: Counter) -> None:
     tokens = _fill(counter, 60)
     _rotate(counter)
+    _start(counter)
     nodes = [counter.node(), counter.node()]
     faults: list[BaseException] = []
 
     def work(vault: Vault) -> None:
-        cursor: tuple[int, int] | None = START
         try:
-            while cursor is not None:
-                # The reader raises the revision all the time; a portion that is overtaken is asked for again.
-                with suppress(ConflictError):
-                    cursor = _rewrap(counter, cursor, at=vault).next
+            while _job(counter).state == "running":
+                # The reader raises the revision all the time; a portion that is overtaken is done again.
+                with suppress(StaleRevisionError, RolledBackError):
+                    vault.worker.portion(size=3)
+                    # As if it stood still: the other takes over as soon as it can.
+                    vault.worker.release()
         except BaseException as error:  # noqa: BLE001 - handed to the test
             faults.append(error)
 
@@ -139,23 +223,22 @@ def test_two_nodes_rewrap_while_a_third_reads(counter: Counter) -> None:
     assert faults == []
     assert _epochs(counter) == {2}
     assert counter.count(tables.data_key) == 60
+    # Each data key once, by one node or the other.
+    assert sum(int(portion["rewrapped"]) for portion in _portions(counter)) == 60
     _all_open(counter, tokens, counter.node())
     assert counter.alarms() == []
     counter.verify_log()
 
 
-@pytest.mark.usefixtures("three_at_a_time")
 def test_a_broken_key_alarms_and_does_not_stop_the_others(counter: Counter) -> None:
     tokens = _fill(counter, 7)
     broken = sorted(row["subject_id"] for row in counter.rows(tables.data_key, order_by="subject_id"))[1]
     wrapped = counter.row(tables.data_key, subject_id=broken)["wrapped"]
     counter.change(tables.data_key, {"subject_id": broken}, wrapped=bytes([*wrapped[:-1], wrapped[-1] ^ 1]))
     _rotate(counter)
-    portions = [_rewrap(counter)]
-    while portions[-1].next is not None:
-        portions.append(_rewrap(counter, portions[-1].next))
-    assert [portion.broken for portion in portions] == [(broken,), (), ()]
-    assert portions[-1].remaining == 1
+    done = _rewrap(counter)
+    assert (done.state, done.done, done.failed, done.total) == ("done", 6, 1, 7)
+    assert _wrapping(counter)[1].data_keys == 1
     assert counter.alarms() == [("data_key", str(broken))]
     values = counter.detokenize(*tokens)["items"]
     assert sum("value" in answer for answer in values) == 6
@@ -164,7 +247,7 @@ def test_a_broken_key_alarms_and_does_not_stop_the_others(counter: Counter) -> N
 def test_a_key_under_an_epoch_that_is_none_is_broken(counter: Counter) -> None:
     _fill(counter, 1)
     counter.tamper(update(tables.data_key).values(epoch=77))
-    assert len(_rewrap(counter).broken) == 1
+    assert _rewrap(counter).failed == 1
 
 
 def test_rotations_from_two_nodes_at_once_make_two_epochs(counter: Counter) -> None:
@@ -182,32 +265,17 @@ def test_rotations_from_two_nodes_at_once_make_two_epochs(counter: Counter) -> N
         thread.join()
     assert sorted(made) == [2, 3]
     assert [info.state for info in _wrapping(counter).values()] == ["deactivated", "deactivated", "active"]
-    assert _rewrap(counter).remaining == 0
+    assert _rewrap(counter).state == "done"
+    assert _epochs(counter) == {3}
     _all_open(counter, tokens)
 
 
 @pytest.mark.parametrize("who", ["officer", "chief", "minji", "shop"])
-def test_only_administrators_rotate_rewrap_and_list(counter: Counter, who: str) -> None:
+def test_only_administrators_rotate_rewrap_and_look(counter: Counter, who: str) -> None:
     request = counter.furnished.request(counter.actor(who))
     keys = counter.vault.keys
-    for act in (keys.rotate, keys.rewrap, keys.list):
+    for act in (keys.rotate, keys.rewrap, keys.list, keys.jobs, keys.census):
         with pytest.raises(AccessDeniedError):
             act(request)
-    assert [logged.entry.error for logged in counter.log()[-3:]] == ["access_denied"] * 3
+    assert [logged.entry.error for logged in counter.log()[-5:]] == ["access_denied"] * 5
     assert {row["version"] for row in counter.rows(tables.key, order_by="version")} == {1}
-
-
-@pytest.mark.usefixtures("three_at_a_time")
-def test_a_rewrap_stops_when_its_actor_leaves(counter: Counter) -> None:
-    office = counter.furnished
-    _fill(counter, 7)
-    office.hire(counter.actor("admin"), "second", Role.ADMINISTRATOR)
-    office.approve_all(counter.actor("officer"))
-    second = office.login("second")
-    _rotate(counter)
-    portion = counter.vault.keys.rewrap(office.request(second))
-    staff.leave(counter.vault.changes, office.request(counter.actor("admin")), second.id)
-    assert portion.next is not None
-    with pytest.raises(AccessDeniedError):
-        counter.vault.keys.rewrap(office.request(second), portion.next)
-    assert _rewrap(counter).rewrapped == 3

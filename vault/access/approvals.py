@@ -1,4 +1,4 @@
-"""Decide what waits for a second person: enrolments, and grants that let something out.
+"""Decide what waits for a second person: enrolments, grants that let something out, and acts on keys.
 
 Nobody decides what they asked for, what is about themselves or what they would
 gain by. The decision is a sealed row of its own and the thing decided carries
@@ -6,6 +6,11 @@ who decided; both have to agree before anything is in force.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from vault.access import departures
 from vault.access.authority import StaffMember
@@ -15,15 +20,32 @@ from vault.access.entries import Request
 from vault.access.staff import require_present
 from vault.domain.actions import Action
 from vault.domain.errors import AccessDeniedError, ConflictError, NotFoundError
-from vault.domain.model import ActorKind
+from vault.domain.model import ActorKind, Role
 from vault.storage.approvals import ApprovalRow
 from vault.storage.grants import GrantRow
 
+Decided = tuple[tuple[Action, dict[str, str]], ...]
+"""What the log says beside the decision itself: an act and its target for each entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """Who decides one kind of approval, and what the decision does."""
+
+    role: Role
+    carry_out: Callable[..., Decided]
+    """Called with attempt, row and ``approve``, in the transaction of the decision."""
+
 
 def decide_approval(
-    changes: Changes, request: Request, approval_id: str, *, approve: bool
+    changes: Changes,
+    request: Request,
+    approval_id: str,
+    *,
+    approve: bool,
+    deciders: Mapping[str, Decider] | None = None,
 ) -> Made[ApprovalRow]:
-    """Approve or refuse. For officers.
+    """Approve or refuse. ``deciders`` says for each kind who may, and carries it out; else ``DECIDERS``.
 
     Somebody whose enrolment is refused has left: their grants and services end
     in the same transaction.
@@ -38,20 +60,20 @@ def decide_approval(
             raise NotFoundError("no such approval")
         if row.state != "open":
             raise ConflictError("this was decided already")
-        officer = attempt.authority.require_staff(request.actor.id)
-        if officer.row.id in {row.proposed_by, row.target}:
+        decider = (deciders or DECIDERS)[row.kind]
+        person = attempt.authority.require_staff(request.actor.id)
+        if decider.role not in person.row.roles:
+            raise AccessDeniedError(DENIED, rule="role")
+        if person.row.id in {row.proposed_by, row.target}:
             raise AccessDeniedError(DENIED, rule="own_request")
         decided = attempt.change(
             row,
             state="approved" if approve else "refused",
-            decided_by=officer.row.id,
+            decided_by=person.row.id,
             decided_at=attempt.now_us,
         )
-        if row.kind == "grant":
-            _decide_grant(attempt, row.target, officer, approve=approve)
-        else:
-            _decide_enrolment(attempt, row.target, approve=approve)
-        return Change(decided, {"approval": row.id, row.kind: row.target}, revises=True)
+        also = decider.carry_out(attempt, row, approve=approve)
+        return Change(decided, {"approval": row.id, row.kind: row.target}, revises=True, also=also)
 
     return changes.make(request, Action.APPROVAL_DECIDE, act, target={"approval": approval_id})
 
@@ -65,8 +87,9 @@ def list_approvals(changes: Changes, request: Request) -> Made[tuple[ApprovalRow
     return changes.make(request, Action.APPROVAL_LIST, act)
 
 
-def _decide_grant(attempt: Attempt, grant_id: str, officer: StaffMember, *, approve: bool) -> None:
-    grant = attempt.authority.require_grant(grant_id)
+def _decide_grant(attempt: Attempt, row: ApprovalRow, *, approve: bool) -> Decided:
+    grant = attempt.authority.require_grant(row.target)
+    officer = attempt.authority.require_staff(attempt.request.actor.id)
     if grant.state != "proposed":
         raise ConflictError("the grant does not wait any more")
     if approve and _gains(officer, grant):
@@ -77,6 +100,7 @@ def _decide_grant(attempt: Attempt, grant_id: str, officer: StaffMember, *, appr
         decided_by=officer.row.id,
         changed_at=attempt.now_us,
     )
+    return ()
 
 
 def _gains(officer: StaffMember, grant: GrantRow) -> bool:
@@ -86,12 +110,22 @@ def _gains(officer: StaffMember, grant: GrantRow) -> bool:
     return (grant.actor_kind, grant.actor_id) in holders
 
 
-def _decide_enrolment(attempt: Attempt, staff_id: str, *, approve: bool) -> None:
-    row = require_present(attempt, staff_id)
-    if row.state != "waiting":
+def _decide_enrolment(attempt: Attempt, row: ApprovalRow, *, approve: bool) -> Decided:
+    person = require_present(attempt, row.target)
+    if person.state != "waiting":
         raise ConflictError("this person does not wait any more")
-    after = attempt.change(row, state="active" if approve else "left")
+    after = attempt.change(person, state="active" if approve else "left")
     if not approve:
         # Whoever was invited again still holds what they were given before. Sessions and codes they have
         # none: nobody who waits does.
         departures.end_rights(attempt, after)
+    return ()
+
+
+DECIDERS: Final = MappingProxyType(
+    {
+        "enrolment": Decider(Role.OFFICER, _decide_enrolment),
+        "grant": Decider(Role.OFFICER, _decide_grant),
+    }
+)
+"""Of what this package knows; others bring their own."""

@@ -63,6 +63,8 @@ class Change(Generic[T]):
     target: dict[str, str]
     revises: bool
     """Whether what was loaded before must be loaded again: true of every change to a row of the authority."""
+    also: tuple[tuple[Action, dict[str, str]], ...] = ()
+    """What else the act was, each with a target: entries of their own, in the same unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +235,9 @@ class Changes:
         try:
             with usable_keys(), self.journal.unit() as unit:
                 change = act(Attempt(unit.connection, standing, request, found))
-                said = entry(request, action, target=change.target, decision=decision)
-                unit.append([said], revision=standing.revision, revise=change.revises)
+                acts = ((action, change.target), *change.also)
+                said = [entry(request, done, target=target, decision=decision) for done, target in acts]
+                unit.append(said, revision=standing.revision, revise=change.revises)
         except TamperDetectedError:
             # The transaction is gone and every change with it; what it found is not.
             self.alarms.report(found, now_us=request.now_us)

@@ -21,7 +21,8 @@ _OVERSEERS: Final = _ADMINISTRATOR | _OFFICER | _REVIEWER
 
 PERMITTED: Final[Mapping[Action, frozenset[Role]]] = MappingProxyType(
     {
-        Action.APPROVAL_DECIDE: _OFFICER,
+        # Who decides which kind is in vault.access.approvals and vault.rotation.destruction.
+        Action.APPROVAL_DECIDE: _OFFICER | _ADMINISTRATOR,
         # The administrator proposed what waits, and sees what became of it.
         Action.APPROVAL_LIST: _OFFICER | _ADMINISTRATOR,
         Action.AUDIT_EXPORT: _REVIEWER,
@@ -31,6 +32,9 @@ PERMITTED: Final[Mapping[Action, frozenset[Role]]] = MappingProxyType(
         Action.GRANT_PROPOSE: _ADMINISTRATOR,
         # Taking a right away needs no second person.
         Action.GRANT_REVOKE: _ADMINISTRATOR | _OFFICER,
+        Action.KEY_CENSUS: _ADMINISTRATOR,
+        Action.KEY_DESTROY: _ADMINISTRATOR,
+        Action.KEY_JOBS: _ADMINISTRATOR,
         Action.KEY_LIST: _ADMINISTRATOR,
         Action.KEY_REWRAP: _ADMINISTRATOR,
         Action.KEY_ROTATE: _ADMINISTRATOR,

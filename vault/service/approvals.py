@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from vault.access.approvals import decide_approval, list_approvals
+from typing import Final
+
+from vault.access.approvals import DECIDERS, decide_approval, list_approvals
 from vault.access.changes import Changes, Made
 from vault.access.entries import Request
+from vault.rotation import destruction
 from vault.storage.approvals import ApprovalRow
+
+ALL_DECIDERS: Final = {**DECIDERS, destruction.KIND: destruction.DECIDER}
 
 
 class Approvals:
@@ -16,7 +21,7 @@ class Approvals:
 
     def decide(self, request: Request, approval_id: str, *, approve: bool) -> Made[ApprovalRow]:
         """Approve or refuse. Raises AccessDeniedError, NotFoundError, ConflictError."""
-        return decide_approval(self._changes, request, approval_id, approve=approve)
+        return decide_approval(self._changes, request, approval_id, approve=approve, deciders=ALL_DECIDERS)
 
     def list(self, request: Request) -> Made[tuple[ApprovalRow, ...]]:
         """Return every approval. Raises AccessDeniedError."""

@@ -1,12 +1,15 @@
-"""Keys: list, rotate, re-wrap."""
+"""Keys: list, rotate, re-wrap, census, destroy."""
 
 from __future__ import annotations
 
 from keys.wrappers import KeyWrapper
-from vault.access.changes import Changes
+from vault.access.changes import Changes, Made
 from vault.access.entries import Request
-from vault.rotation import epochs
-from vault.rotation.epochs import START, Cursor, KeyInfo, RewrapPortion, Rotated
+from vault.rotation import census, destruction, epochs, jobs
+from vault.rotation.census import Hanging
+from vault.rotation.destruction import Proposed
+from vault.rotation.epochs import KeyInfo, Rotated
+from vault.rotation.jobs import JobView
 
 
 class Keys:
@@ -24,9 +27,24 @@ class Keys:
         """Make and activate the next wrapping-key epoch. Raises AccessDeniedError."""
         return epochs.rotate(self._changes, request, self._wrapper)
 
-    def rewrap(self, request: Request, after: Cursor = START) -> RewrapPortion:
-        """Re-wrap one portion of data keys; ask again with its ``next``. Raises AccessDeniedError."""
-        return epochs.rewrap(self._changes, request, after)
+    def rewrap(self, request: Request) -> Made[JobView]:
+        """Start the re-wrap of what hangs on other epochs, or join it. Raises AccessDeniedError."""
+        return jobs.start_rewrap(self._changes, request)
+
+    def jobs(self, request: Request) -> Made[tuple[JobView, ...]]:
+        """Return the jobs that run or ran last, with their progress. Raises AccessDeniedError."""
+        return jobs.list_jobs(self._changes, request)
+
+    def census(self, request: Request) -> Made[tuple[Hanging, ...]]:
+        """Count what hangs on each key, in one snapshot. Raises AccessDeniedError."""
+        return census.take_census(self._changes, request)
+
+    def destroy(self, request: Request, *, kind: str, scope: str, version: int) -> Made[Proposed]:
+        """Ask another administrator to destroy a key.
+
+        Raises AccessDeniedError, ConflictError, InvalidInputError, NotFoundError.
+        """
+        return destruction.propose(self._changes, request, kind=kind, scope=scope, version=version)
 
 
-__all__ = ["START", "Cursor", "KeyInfo", "Keys", "RewrapPortion", "Rotated"]
+__all__ = ["Hanging", "JobView", "KeyInfo", "Keys", "Proposed", "Rotated"]

@@ -19,8 +19,10 @@ from vault.audit.integrator import Integrator
 from vault.audit.journal import Journal
 from vault.audit.outside import OutsideCheckpoint
 from vault.domain.actions import Action
+from vault.rotation.jobs import Worker
 from vault.service.approvals import Approvals
 from vault.service.audit import Audit
+from vault.service.background import Background
 from vault.service.grants import Grants
 from vault.service.keys import Keys
 from vault.service.services import Services
@@ -85,6 +87,13 @@ class Vault:
         self.grants: Final = Grants(self.changes)
         self.approvals: Final = Approvals(self.changes)
         self.upkeep: Final = Upkeep(self.changes, Integrator(database, outside), clock)
+        self.worker: Final = Worker(self.changes, clock)
+        self.background: Final = Background(self.worker)
+
+    def start(self) -> None:
+        """Begin what a running vault does by itself: upkeep, and background work."""
+        self.upkeep.start()
+        self.background.start()
 
     def now_us(self) -> int:
         """Return the time now in microseconds since the epoch."""
@@ -120,6 +129,7 @@ class Vault:
         """Finish what was handed over, integrate the log once more, close the database."""
         try:
             self.tokens.close()
+            self.background.stop()
             self.upkeep.stop()
         finally:
             self._database.close()

@@ -79,8 +79,15 @@ _CERTAIN: Final = frozenset({"22", "23", "40"})
 """Classes of errors that some work of the unit brought about: data, constraint, deadlock."""
 
 
-_SESSION: Final = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
-"""Every statement here finds its rows by an index, however many they are: planned once, not at each call."""
+_SESSION: Final = (
+    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_mergejoin = off;"
+    " SET enable_hashjoin = off; SET max_parallel_workers_per_gather = 0; SET jit = off"
+)
+"""Every statement here finds its rows by an index, however many they are: planned once, not at each call.
+
+Of tables that grew since they were last analysed the planner knows nothing: it would read the whole of a second
+one instead of looking up a few rows in it, or start a process to help, for every request.
+"""
 
 
 class PostgresqlHotConnection:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import and_, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, func, insert, select, tuple_, update
 
 from keys.keyring import KeyKind, KeyRecord
 from keys.states import KeyState
 from vault.storage import tables
-from vault.storage.database import Connection
+from vault.storage.database import IN_BINARY, Connection
 
 DataKeyRow = tuple[int, int, int, bytes, int]
 """subject_id, generation, epoch, wrapped, state of the subject"""
@@ -53,15 +54,7 @@ def insert_keys(connection: Connection, records: Sequence[KeyRecord], *, now_us:
 
 def set_key_state(connection: Connection, record: KeyRecord, state: KeyState, *, now_us: int) -> None:
     """Move one key to ``state``; whether it may is the caller's to check."""
-    connection.execute(
-        update(tables.key)
-        .where(
-            tables.key.c.kind == record.kind.value,
-            tables.key.c.scope == record.scope,
-            tables.key.c.version == record.version,
-        )
-        .values(state=state.value, changed_at=now_us)
-    )
+    connection.execute(update(tables.key).where(*_named(record)).values(state=state.value, changed_at=now_us))
 
 
 def read_field_ids(connection: Connection) -> dict[str, int]:
@@ -102,33 +95,51 @@ def read_data_keys_outside(
         .join(tables.subject, tables.subject.c.id == column.subject_id)
         .where(column.epoch != epoch, tuple_(column.subject_id, column.generation) > after)
         .order_by(column.subject_id, column.generation)
-        .limit(limit)
+        .limit(limit),
+        execution_options=IN_BINARY,
     )
-    return [(row.subject_id, row.generation, row.epoch, bytes(row.wrapped), row.state) for row in rows]
+    return [(row[0], row[1], row[2], bytes(row[3]), row[4]) for row in rows]
 
 
-def replace_data_keys(connection: Connection, changes: Sequence[tuple[int, int, bytes, int, bytes]]) -> None:
-    """Write re-wrapped keys: (subject_id, generation, old wrapped, new epoch, new wrapped).
+_REPLACE_POSTGRESQL: Final = """
+UPDATE data_key AS k SET epoch = %s::int4, wrapped = x.new
+FROM unnest(%b::int8[], %b::int4[], %b::bytea[], %b::bytea[]) AS x (subject, generation, old, new)
+WHERE k.subject_id = x.subject AND k.generation = x.generation AND k.wrapped = x.old
+"""
+_REPLACE_SQLITE: Final = """
+UPDATE data_key SET epoch = ?, wrapped = ? WHERE subject_id = ? AND generation = ? AND wrapped = ?
+"""
 
-    A row that another job has changed meanwhile is left as it is.
+
+def replace_data_keys(
+    connection: Connection, epoch: int, changes: Sequence[tuple[int, int, bytes, bytes]]
+) -> int:
+    """Write keys re-wrapped under ``epoch``: (subject_id, generation, old, new); return how many it were.
+
+    A row that has changed meanwhile is left as it is.
     """
     if not changes:
-        return
-    statement = (
-        update(tables.data_key)
-        .where(
-            and_(
-                tables.data_key.c.subject_id == bindparam("b_subject"),
-                tables.data_key.c.generation == bindparam("b_generation"),
-                tables.data_key.c.wrapped == bindparam("b_old"),
-            )
-        )
-        .values(epoch=bindparam("b_epoch"), wrapped=bindparam("b_new"))
-    )
+        return 0
+    if connection.dialect.name == "postgresql":
+        columns = tuple(map(list, zip(*changes, strict=True)))
+        return connection.exec_driver_sql(_REPLACE_POSTGRESQL, (epoch, *columns)).rowcount
+    rows = [(epoch, new, subject, generation, old) for subject, generation, old, new in changes]
+    return connection.exec_driver_sql(_REPLACE_SQLITE, rows).rowcount
+
+
+def destroy_key(connection: Connection, record: KeyRecord, *, now_us: int) -> None:
+    """Overwrite the material of ``record`` and mark it destroyed; whether it may is the caller's to check."""
     connection.execute(
-        statement,
-        [
-            {"b_subject": subject, "b_generation": generation, "b_old": old, "b_epoch": epoch, "b_new": new}
-            for subject, generation, old, epoch, new in changes
-        ],
+        update(tables.key)
+        .where(*_named(record))
+        .values(state=KeyState.DESTROYED.value, wrapped=b"", changed_at=now_us)
+    )
+
+
+def _named(record: KeyRecord) -> tuple[ColumnElement[bool], ...]:
+    column = tables.key.c
+    return (
+        column.kind == record.kind.value,
+        column.scope == record.scope,
+        column.version == record.version,
     )

@@ -335,6 +335,32 @@ approval = Table(
     Column("decided_by", Text, nullable=False),
     Column("decided_at", BigInteger),
     *_sealed(),
-    CheckConstraint("kind IN ('enrolment','grant')", name="kind"),
+    CheckConstraint("kind IN ('enrolment','grant','key')", name="kind"),
     CheckConstraint("state IN ('open','approved','refused')", name="state"),
 )
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("cursor", Text, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+    Column("beat_at", BigInteger, nullable=False),
+    Column("started_by", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    CheckConstraint("kind IN ('rewrap')", name="kind"),
+    CheckConstraint("state IN ('running','done')", name="state"),
+)
+"""Background work: how far it is, and which node has it until when."""
+
+_RUNNING = job.c.state == "running"
+
+Index("uq_job_running", job.c.kind, unique=True, postgresql_where=_RUNNING, sqlite_where=_RUNNING)

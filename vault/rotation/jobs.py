@@ -1,0 +1,238 @@
+"""Background work on keys: started by a person, done by whichever node holds the lease.
+
+A job goes portion by portion. Each is one transaction with its log entry, and
+moves the job's cursor in it; whatever stops a node, another goes on from there
+when the lease has run out, or at once when the node was stopped in order. A
+node that comes back late cannot write: its portion names a holder and a cursor
+that are no longer the job's.
+
+The pace follows the vault's own log: as long as others append to it, on any
+node, portions are small and the job keeps its node free for nineteen
+twentieths of the time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, Literal
+
+from vault.access.changes import Attempt, Change, Changes, Made
+from vault.access.entries import VAULT, Request, entry, own_origin
+from vault.access.identities import SECOND_US
+from vault.access.sealing import usable_keys
+from vault.access.standing import Standing
+from vault.audit.entry import Entry
+from vault.domain.actions import Action
+from vault.rotation import rewrap
+from vault.storage import jobs as rows
+from vault.storage.database import Connection
+from vault.storage.errors import RolledBackError
+from vault.storage.jobs import JobRow
+
+LEASE_US: Final = 15 * SECOND_US
+"""So long a node may be silent before another takes its work over."""
+
+IDLE_PORTION: Final = 2_000
+BUSY_PORTION: Final = 100
+BUSY_PAUSE: Final = 19
+"""Rest after a portion, as a multiple of what it took, while others use the vault."""
+
+LONGEST_PAUSE_US: Final = 5 * SECOND_US
+"""Well within the lease."""
+
+BUSY_RATE: Final = 20
+"""Entries of others per second from which on the vault counts as in use."""
+
+WINDOW_US: Final = SECOND_US // 2
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as an operator sees it. Times are microseconds since the epoch."""
+
+    id: str
+    kind: str
+    target: str
+    state: Literal["running", "done"]
+    total: int
+    done: int
+    failed: int
+    node: str
+    """The node that has it; empty when none has."""
+    started_by: str
+    started_at: int
+    beat_at: int
+    ended_at: int | None
+
+    @property
+    def rate(self) -> float:
+        """Items per second since it started; 0 before the first portion."""
+        took = self.beat_at - self.started_at
+        return self.done * SECOND_US / took if took > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time left at that rate; None while nobody can tell."""
+        if self.state == "done":
+            return 0.0
+        return (self.total - self.done) / self.rate if self.rate else None
+
+
+def start_rewrap(changes: Changes, request: Request) -> Made[JobView]:
+    """Start the re-wrap of every data key that hangs on another epoch, or join the one under way.
+
+    Raises AccessDeniedError, ConflictError, UnavailableError.
+    """
+
+    def act(attempt: Attempt) -> Change[JobView]:
+        running = rows.read_running(attempt.connection, rewrap.KIND)
+        if running:
+            return Change(view(running[0]), {"job": running[0].id}, revises=False)
+        epoch = attempt.keyring.active_epoch().epoch
+        job = JobRow(
+            id="job_" + secrets.token_hex(10),
+            kind=rewrap.KIND,
+            target=str(epoch),
+            state="running",
+            cursor=rewrap.START,
+            total=rewrap.outstanding(attempt.connection, epoch),
+            done=0,
+            failed=0,
+            holder="",
+            lease_until=0,
+            beat_at=attempt.now_us,
+            started_by=attempt.request.actor.id,
+            started_at=attempt.now_us,
+            ended_at=None,
+        )
+        rows.insert_job(attempt.connection, job)
+        target = {"job": job.id, "epoch": str(epoch), "data_keys": str(job.total)}
+        return Change(view(job), target, revises=False)
+
+    return changes.make(request, Action.KEY_REWRAP, act)
+
+
+def list_jobs(changes: Changes, request: Request) -> Made[tuple[JobView, ...]]:
+    """Return what is running, and of each kind what ran last. Raises AccessDeniedError."""
+
+    def look(connection: Connection, _standing: Standing) -> tuple[JobView, ...]:
+        last = rows.read_last(connection, rewrap.KIND)
+        return () if last is None else (view(last),)
+
+    return changes.observe(request, Action.KEY_JOBS, look)
+
+
+def view(job: JobRow) -> JobView:
+    """Return what is shown of ``job``."""
+    return JobView(
+        id=job.id,
+        kind=job.kind,
+        target=job.target,
+        state="running" if job.state == "running" else "done",
+        total=job.total,
+        done=job.done,
+        failed=job.failed,
+        node=job.holder,
+        started_by=job.started_by,
+        started_at=job.started_at,
+        beat_at=job.beat_at,
+        ended_at=job.ended_at,
+    )
+
+
+class Traffic:
+    """Tells whether others use the vault, from how far the log's index moved beside our own entries."""
+
+    def __init__(self) -> None:
+        self._since: int | None = None
+        self._next = 0
+        self._others = 0
+        self.busy = True
+        """Until the first window is over nobody knows; then the vault is better taken to be in use."""
+
+    def saw(self, index: int, now_us: int) -> None:
+        """Take in the index that our latest entry got."""
+        if self._since is None:
+            self._since = now_us
+        else:
+            self._others += index - self._next
+        self._next = index + 1
+        elapsed = now_us - self._since
+        if elapsed >= WINDOW_US:
+            self.busy = self._others * SECOND_US > BUSY_RATE * elapsed
+            self._since, self._others = now_us, 0
+
+
+class Worker:
+    """Does the vault's background work on one node, one portion at a time. For one thread."""
+
+    def __init__(self, changes: Changes, clock: Callable[[], datetime]) -> None:
+        self._changes = changes
+        self._clock = clock
+        self._node = secrets.token_hex(8)
+        self._traffic = Traffic()
+
+    def portion(self, *, size: int | None = None) -> float | None:
+        """Do the next portion of whatever this node may do; None when there is nothing.
+
+        Returns the seconds to rest before the next. Raises RolledBackError when
+        another node has taken the job over, StaleRevisionError and
+        UnavailableError; nothing was written then, and asking again is right.
+        """
+        now_us = self._now_us()
+        standing = self._changes.standing(now_us)
+        job = self._take(now_us)
+        if job is None:
+            return None
+        wanted = size or (BUSY_PORTION if self._traffic.busy else IDLE_PORTION)
+        with usable_keys(), self._changes.database.reading() as connection:
+            portion = rewrap.prepare(connection, standing.keyring, job, wanted)
+        with self._changes.journal.unit() as unit:
+            after = rewrap.write(unit.connection, job, portion, now_us=now_us)
+            after = replace(after, beat_at=now_us, lease_until=now_us + LEASE_US)
+            if not rows.move(unit.connection, job, after):
+                raise RolledBackError("another node has this job now")
+            unit.append([_entry(job, after, now_us)], revision=standing.revision, revise=False)
+        ended_us = self._now_us()
+        self._traffic.saw(unit.receipts[0].index, ended_us)
+        self._changes.alarms.report(portion.alarms, now_us=now_us)
+        if not self._traffic.busy:
+            return 0.0
+        return min(BUSY_PAUSE * (ended_us - now_us), LONGEST_PAUSE_US) / SECOND_US
+
+    def release(self) -> None:
+        """Give up every lease: others go on at once."""
+        with self._changes.database.writing() as connection:
+            rows.release(connection, self._node)
+
+    def _take(self, now_us: int) -> JobRow | None:
+        """Return a running job that this node has, or has just taken."""
+        with self._changes.database.reading() as connection:
+            running = rows.read_running(connection)
+        for job in running:
+            if job.holder == self._node and job.lease_until > now_us:
+                return job
+            with self._changes.database.writing() as connection:
+                until_us = now_us + LEASE_US
+                if rows.take_lease(connection, job, self._node, now_us=now_us, until_us=until_us):
+                    return rows.read_job(connection, job.id)
+        return None
+
+    def _now_us(self) -> int:
+        return int(self._clock().timestamp() * SECOND_US)
+
+
+def _entry(before: JobRow, after: JobRow, now_us: int) -> Entry:
+    request = Request(actor=VAULT, origin=own_origin(), now_us=now_us)
+    target = {
+        "job": after.id,
+        "epoch": after.target,
+        "rewrapped": str(after.done - before.done),
+        "done": str(after.done),
+        "failed": str(after.failed),
+        "state": after.state,
+    }
+    return entry(request, Action.KEY_REWRAP, target=target)

@@ -1,0 +1,100 @@
+"""Re-wrap data keys under the epoch in force, as background work (docs/formats/envelope.md 5.5).
+
+The data keys and every value under them stay as they are: only what wraps them
+changes. Reading and re-wrapping happen before the transaction, so the log's
+lock is held for the append alone; a row that has changed meanwhile is left for
+the next pass.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Final
+
+from keys.datakeys import Binding
+from keys.errors import KeysError
+from keys.keyring import Keyring
+from vault.access.sealing import Alarm
+from vault.storage import keys as rows
+from vault.storage.database import Connection
+from vault.storage.jobs import JobRow
+
+KIND: Final = "rewrap"
+START: Final = "-1:-1"
+"""Before the first subject and generation."""
+
+NONCE: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Data keys re-wrapped and not yet written."""
+
+    epoch: int
+    """The active epoch, to which they go."""
+    changed: list[tuple[int, int, bytes, bytes]]
+    broken: list[int]
+    """Subjects whose key does not unwrap where it stands."""
+    last: str | None
+    """Cursor of the last one seen; None at the end of the pass."""
+    remaining: int
+    """At the end of a pass, data keys that hang on another epoch; else 0."""
+
+    @property
+    def alarms(self) -> list[Alarm]:
+        """What the log has to say about the broken ones."""
+        return [Alarm("data_key", str(subject_id)) for subject_id in self.broken]
+
+
+def outstanding(connection: Connection, epoch: int) -> int:
+    """Count the data keys that hang on another epoch than ``epoch``."""
+    return sum(count for version, count in rows.count_data_keys(connection).items() if version != epoch)
+
+
+def prepare(connection: Connection, keyring: Keyring, job: JobRow, size: int) -> Portion:
+    """Read up to ``size`` data keys after the job's cursor and re-wrap them in memory."""
+    active = keyring.active_epoch()
+    subject, _, generation = job.cursor.partition(":")
+    found = rows.read_data_keys_outside(
+        connection, active.epoch, after=(int(subject), int(generation)), limit=size
+    )
+    changed = []
+    broken = []
+    # One draw for all nonces: a call costs as much as a wrap.
+    noise = memoryview(os.urandom(NONCE * len(found)))
+    for at, (subject_id, generation_id, epoch, wrapped, state) in enumerate(found):
+        nonce = bytes(noise[at * NONCE : (at + 1) * NONCE])
+        try:
+            binding = Binding(subject_id, generation_id, state)
+            fresh = keyring.epoch(epoch).rewrap(binding, wrapped, to=active, nonce=nonce)
+        except KeysError:
+            broken.append(subject_id)
+        else:
+            changed.append((subject_id, generation_id, wrapped, fresh))
+    ended = len(found) < size
+    return Portion(
+        epoch=active.epoch,
+        changed=changed,
+        broken=broken,
+        last=None if ended else f"{found[-1][0]}:{found[-1][1]}",
+        remaining=outstanding(connection, active.epoch) if ended else 0,
+    )
+
+
+def write(connection: Connection, job: JobRow, portion: Portion, *, now_us: int) -> JobRow:
+    """Write ``portion`` in the open transaction; return the job as it is after it.
+
+    A pass that ends with more left than what is broken is followed by another:
+    an epoch was rotated meanwhile, or a row had changed under the pass.
+    """
+    changed = rows.replace_data_keys(connection, portion.epoch, portion.changed)
+    after = replace(
+        job, target=str(portion.epoch), done=job.done + changed, failed=job.failed + len(portion.broken)
+    )
+    if portion.last is not None:
+        return replace(after, cursor=portion.last)
+    left = portion.remaining - changed
+    if left > after.failed:
+        return replace(after, cursor=START, failed=0, total=after.done + left)
+    return replace(after, state="done", total=after.done + left, ended_at=now_us)
