@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -22,9 +23,10 @@ from typing import Final
 from bench.databases import private_postgresql
 from bench.furnish import BATCH, FIELD, INTAKE, PURPOSE, REASON, Site, furnish, phone_number
 from bench.machine import RefusedError
-from keys.wrappers.keyfile import KeyFileWrapper
+from vault.access.roots import Roots
 from vault.access.standing import Standings
 from vault.assembly import open_vault
+from vault.assembly.wrapping import nobody, wrapper_of
 from vault.domain.ids import RequestId
 from vault.domain.model import Actor, ActorKind, Origin, Reveal
 from vault.storage.database import Database
@@ -99,7 +101,7 @@ def open_hot(site: Site) -> Hot:
     """Open the vault of ``site`` for direct use; the process ends it."""
     open_vault(site.settings).close()
     database = Database.open(site.settings.database_url)
-    standings = Standings(database, KeyFileWrapper(site.settings.root_key))
+    standings = Standings(database, Roots(partial(wrapper_of, site.settings, nobody)))
     account = standings.current.authority.services[site.client_id]
     held = next(iter(account.credentials))
     actor = standings.current.authority.credentials_by_id[held.id].actor

@@ -133,8 +133,8 @@ def _rewrapped(found: Moved) -> Iterator[str]:
         _verdict(median(found.rates), REWRAP_RATE, REWRAP_RATE, less=False),
         _verdict(found.slowdown, REWRAP_SLOWDOWN, REWRAP_SLOWDOWN, less=True),
     )
-    yield f"Goals: {REWRAP_RATE:,} data keys/s alone ({verdicts[0]}); p90 beside it at most {REWRAP_SLOWDOWN} times"
-    yield f"that without, measured {found.slowdown:.2f} ({verdicts[1]}). The census read zero at the end."
+    yield f"Goals: {REWRAP_RATE:,} data keys/s alone ({verdicts[0]}); p90 beside it at most {REWRAP_SLOWDOWN}"
+    yield f"times that without, measured {found.slowdown:.2f} ({verdicts[1]}). The census read zero."
 
 
 def _scaled(found: Mapping[tuple[str, str], Sequence[Sample]]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The re-wrap of a million data keys: how fast when the vault is quiet, and what it costs those who use it."""
+"""The re-wrap of a million data keys: how fast in a quiet vault, and what it costs those who use one."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from cli import serve, status
 from cli.command import MARKUP, group
 from cli.demo import command as demo
 from cli.errors import INTERRUPTED, OTHER, Failure, failure_of
-from cli.local import setup, verify
+from cli.local import roots, setup, verify
 from cli.output import Output
 from cli.remote import files, grants, keys, log, login, services, staff, tokens
 
@@ -43,8 +43,11 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback(help=ABOUT)(_options)
-    for part in (setup, serve, status, demo, login, staff, services, grants, tokens, files, keys):
+    for part in (setup, serve, status, demo, login, staff, services, grants, tokens, files):
         part.add_to(app)
+    key = group("keys", "Keys and what hangs on them.", parent=app)
+    keys.add_to(key)
+    roots.add_to(app, key)
     audit = group("audit", "The log: read it, export it, verify it.", parent=app)
     log.add_to(audit)
     verify.add_to(audit)

@@ -11,17 +11,19 @@ from contextlib import closing
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
 from cli.command import add
 from cli.local.homes import Home, home_of
+from cli.local.unsealing import UnsealFd, asker
 from cli.output import Output
 from vault.domain.errors import InvalidInputError, UnavailableError, VaultError
 
 if TYPE_CHECKING:
     # FastAPI and the vault take half a second to load, which no other command has to wait for.
+    from vault.assembly import Ask
     from vault.settings import Settings
 
 STARTUP_FAILED: Final = 3
@@ -46,6 +48,7 @@ def add_to(app: typer.Typer) -> None:
         serve,
         "piivault serve",
         "piivault serve --home /srv/piivault --host 0.0.0.0 --certificate chain.pem --private-key key.pem",
+        "piivault serve --home /srv/piivault --unseal-fd 3 3< passphrase.txt",
     )
 
 
@@ -58,10 +61,12 @@ def serve(
     certificate: Certificate = None,
     private_key: PrivateKey = None,
     workers: Workers = None,
+    unseal_fd: UnsealFd = None,
 ) -> None:
     """Serve the vault over HTTPS until it is interrupted or terminated.
 
-    Without a certificate it listens on this host alone.
+    Without a certificate it listens on this host alone. Asks for the passphrase
+    or the shares, if that is what seals the root key.
     """
     from vault.settings import Settings
 
@@ -82,10 +87,10 @@ def serve(
             out.line(f"listening on {url}")
             sys.stdout.flush()
 
-    run_server(settings, announce)
+    run_server(settings, announce, asker(unseal_fd))
 
 
-def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
+def run_server(settings: Settings, announce: Callable[[str], None], ask: Ask | None = None) -> None:
     """Serve until a signal says stop; then finish what is under way and close the vault.
 
     ``announce`` gets the address when connections are accepted. Raises
@@ -96,7 +101,7 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
 
     require_safe(settings)
     config = server_config(
-        functools.partial(application, settings),
+        functools.partial(application, settings, ask),
         certificate=settings.certificate,
         private_key=settings.private_key,
         workers=settings.workers or 1,
@@ -109,12 +114,12 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
             Server(config, functools.partial(announce, url)).run(sockets=[listener])
 
 
-def application(settings: Settings) -> Any:
+def application(settings: Settings, ask: Ask | None = None) -> Any:
     """Return the application of a newly opened vault; the server starts and closes it."""
     from api.app import build_app
-    from vault.assembly import open_vault
+    from vault.assembly import nobody, open_vault
 
-    served = build_app(open_vault(settings))
+    served = build_app(open_vault(settings, ask=ask or nobody))
     # A batch makes thousands of values that live for a moment. Searching everything loaded for cycles
     # after each few hundred of them costs a tenth of the work and finds nothing.
     gc.collect()
@@ -157,8 +162,12 @@ def _supervise(
 
     from vault.assembly import open_vault
 
+    def refuse(what: str) -> NoReturn:
+        # Each worker, and each that takes the place of one, would have to ask again.
+        raise _refused("server.workers", "asks", f"the root key needs its {what}: only one process can ask")
+
     # Once here, so that what would fail in every worker fails as one error.
-    open_vault(settings).close()
+    open_vault(settings, ask=refuse).close()
     config.app = functools.partial(worker_application, settings)
     announce()
     Multiprocess(config, sockets=[listener]).run()

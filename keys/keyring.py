@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from keys.bearer import SessionKeys
 from keys.context import encode_context, require_vault_id, utf8
@@ -24,10 +25,21 @@ from keys.secret import KEY_LENGTH, SecretBytes
 from keys.signing import SigningKey
 from keys.states import READING, VERIFYING, KeyState
 from keys.tokens import MAX_TOKEN_KEY_VERSION, TokenKey, TokenKeys
-from keys.wrappers import KeyWrapper
 
 ROOT_WRAP_LABEL = b"piivault/root-wrap/v1"
 MAX_KEY_VERSION = 0xFFFF_FFFF
+
+
+class KeySealer(Protocol):
+    """What named keys are sealed under: the root key, or a wrapper in its place."""
+
+    def wrap(self, plaintext: SecretBytes, context: bytes) -> bytes:
+        """Return ``plaintext`` sealed and bound to ``context``."""
+        ...
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> SecretBytes:
+        """Return what was wrapped. Raises DecryptionError for every cause."""
+        ...
 
 
 class KeyKind(StrEnum):
@@ -65,9 +77,7 @@ class KeyRecord:
         return f"{self.kind.value}/{self.scope}/{self.version}"
 
 
-def generate_key(
-    kind: KeyKind, scope: str, version: int, *, vault_id: bytes, wrapper: KeyWrapper
-) -> KeyRecord:
+def generate_key(kind: KeyKind, scope: str, version: int, *, vault_id: bytes, root: KeySealer) -> KeyRecord:
     """Return a new random key, wrapped, in state pre_activation; the caller moves it on.
 
     Raises MalformedError (key_version, scope, vault_id, text, part_length),
@@ -75,11 +85,11 @@ def generate_key(
     """
     record = KeyRecord(kind, scope, version, KeyState.PRE_ACTIVATION, b"")
     _require_named_well(record)
-    wrapped = wrapper.wrap(SecretBytes(os.urandom(KEY_LENGTH)), root_context(vault_id, record))
+    wrapped = root.wrap(SecretBytes(os.urandom(KEY_LENGTH)), root_context(vault_id, record))
     return KeyRecord(kind, scope, version, KeyState.PRE_ACTIVATION, wrapped)
 
 
-def rewrap_key(record: KeyRecord, *, vault_id: bytes, old: KeyWrapper, new: KeyWrapper) -> KeyRecord:
+def rewrap_key(record: KeyRecord, *, vault_id: bytes, old: KeySealer, new: KeySealer) -> KeyRecord:
     """Return the same key wrapped under another root key, in the same state; not for destroyed keys.
 
     Raises DecryptionError, WrapperUnavailableError.
@@ -131,7 +141,7 @@ class Keyring:
         self._signer = _signing_key(usable)
 
     @classmethod
-    def unlock(cls, vault_id: bytes, records: Sequence[KeyRecord], wrapper: KeyWrapper) -> Keyring:
+    def unlock(cls, vault_id: bytes, records: Sequence[KeyRecord], root: KeySealer) -> Keyring:
         """Return the keyring of ``records``.
 
         Keys whose state allows no use are not unwrapped. One key that does not
@@ -142,7 +152,7 @@ class Keyring:
         require_vault_id(vault_id)
         _require_consistent(records)
         keys = [
-            (record, wrapper.unwrap(record.wrapped, root_context(vault_id, record)))
+            (record, root.unwrap(record.wrapped, root_context(vault_id, record)))
             for record in records
             if record.state in (VERIFYING if record.kind in _CODES else READING)
         ]

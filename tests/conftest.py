@@ -12,7 +12,7 @@ import pytest
 from tests.support.postgres import BINARIES_VARIABLE, PostgresCluster
 from tests.support.schema import migrate
 
-pytest_plugins = ["tests.support.strictness"]
+pytest_plugins = ["tests.support.strictness", "tests.support.holders"]
 
 _FIXTURE = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}
 

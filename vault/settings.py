@@ -7,6 +7,7 @@ its own, named by ``database.url_file``.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,9 +23,9 @@ TEMPLATE: Final = """\
 {database}
 
 [keys]
-# Never copy this file into a backup that also holds the database.
+# The key file, where one seals the root key. Never in a backup that also holds the database.
 root = "keys/root.key"
-
+{wrappers}
 [log]
 # The last checkpoint, outside the database.
 checkpoint = "log/checkpoint"
@@ -39,9 +40,15 @@ port = 8443
 _KEYS: Final[dict[str, frozenset[str]]] = {
     "database": frozenset({"url", "url_file"}),
     "keys": frozenset({"root"}),
+    "openbao": frozenset({"address", "mount", "key", "token_file", "ca_file", "namespace"}),
+    "pkcs11": frozenset({"module", "token", "key", "pin_file"}),
+    "aws_kms": frozenset({"key", "region", "endpoint"}),
     "log": frozenset({"checkpoint"}),
     "server": frozenset({"host", "port", "certificate", "private_key", "workers"}),
 }
+
+
+WRAPPERS: Final = ("openbao", "pkcs11", "aws_kms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,8 @@ class Settings:
     certificate: Path | None
     private_key: Path | None
     workers: int
+    wrappers: Mapping[str, Mapping[str, str]]
+    """Where this host finds what seals the root key: a table each, as it stands in the file."""
 
     @classmethod
     def load(cls, home: Path) -> Settings:
@@ -82,6 +91,7 @@ class Settings:
             certificate=_path(home, data, "server", "certificate"),
             private_key=_path(home, data, "server", "private_key"),
             workers=_number(server, "server.workers", 1, lowest=1, highest=64),
+            wrappers={name: _texts(data[name], name) for name in WRAPPERS if name in data},
         )
 
 
@@ -124,6 +134,26 @@ def _text(table: dict[str, Any], path: str, default: str) -> str:
     if not isinstance(value, str):
         raise _refused(path, "type", "a text is needed")
     return value
+
+
+def _texts(table: dict[str, Any], name: str) -> dict[str, str]:
+    return {key: _text(table, f"{name}.{key}", "") for key in table}
+
+
+def wrapper_tables(text: str) -> str:
+    """Return ``text``, which is to become part of the file. Raises InvalidInputError for what is not TOML.
+
+    Only tables of wrappers may be in it.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise _refused("root key settings", "toml", "the file is not TOML") from None
+    for name in data:
+        if name not in WRAPPERS:
+            raise _refused(name, "unknown_key", f"one of the tables {', '.join(WRAPPERS)} is needed")
+    _require_known(data)
+    return text if text.endswith("\n") else text + "\n"
 
 
 def _number(table: dict[str, Any], path: str, default: int, *, highest: int, lowest: int = 0) -> int:

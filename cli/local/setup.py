@@ -5,16 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import asking
 from cli.command import add
 from cli.local.homes import Home, home_of
+from cli.local.unsealing import (
+    Recovery,
+    RootKey,
+    RootKeySettings,
+    UnsealFd,
+    asker,
+    holder,
+    tables,
+    tell_shares,
+    words,
+)
 from cli.output import Output, moment
 from vault.domain.errors import InvalidInputError
 from vault.domain.model import Role
+
+if TYPE_CHECKING:
+    from vault.assembly import Initialised
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,6 +42,8 @@ def add_to(app: typer.Typer) -> None:
         "    --administrator mina:김민아 --officer jun:박준",
         "piivault init --home /srv/piivault --policy policy.toml --administrator mina:김민아 \\",
         "    --officer jun:박준 --database-url-file /run/secrets/database-url --json",
+        "piivault init --root-key openbao --root-key-settings openbao.toml --recovery shamir:3/5",
+        "piivault init --root-key passphrase --unseal-fd 3 3< passphrase.txt",
     )
     add(app, "migrate", migrate, "piivault migrate --home /srv/piivault")
 
@@ -50,7 +66,7 @@ DatabaseUrlFile = Annotated[
 ]
 
 
-def init(
+def init(  # noqa: PLR0913 - an option for each thing that can be chosen
     out: Output,
     *,
     home: Home = None,
@@ -59,15 +75,20 @@ def init(
     officer: Officer = None,
     database_url: DatabaseUrl = None,
     database_url_file: DatabaseUrlFile = None,
+    root_key: RootKey = "file",
+    recovery: Recovery = "shamir:2/3",
+    root_key_settings: RootKeySettings = None,
+    unseal_fd: UnsealFd = None,
 ) -> None:
     """Make a vault and invite its first two people.
 
     Makes folder, root key and database. Asks for what no option gives. Prints
     two one-time codes; hand each to its person, who enrols with it. Neither
-    can read personal data.
+    can read personal data. Prints the shares of the root key for recovery, this
+    once: write each down on paper and give it to somebody.
     """
     # The whole vault, which no command has to load that talks to a server.
-    from vault.assembly import Person, Policy, initialise
+    from vault.assembly import Person, Policy, Sealing, initialise
 
     folder = home_of(home)
     text = _policy_text(policy)
@@ -79,17 +100,34 @@ def init(
         administrator=Person(login=first[0], name=first[1], role=Role.ADMINISTRATOR),
         officer=Person(login=second[0], name=second[1], role=Role.OFFICER),
         database_url=_database_url(database_url, database_url_file),
+        sealing=Sealing(
+            root=holder(root_key, option="--root-key"),
+            recovery=holder(recovery, option="--recovery"),
+            tables=tables(root_key_settings),
+            ask=asker(unseal_fd),
+        ),
         now=datetime.now(UTC),
     )
-    invited = {
-        Role.ADMINISTRATOR: _invited(first[0], made.people.administrator),
-        Role.OFFICER: _invited(second[0], made.people.officer),
-    }
+    _tell(out, folder, made, {Role.ADMINISTRATOR: first[0], Role.OFFICER: second[0]})
+
+
+def _tell(out: Output, folder: Path, made: Initialised, logins: Mapping[Role, str]) -> None:
+    people = {Role.ADMINISTRATOR: made.people.administrator, Role.OFFICER: made.people.officer}
+    invited = {role: _invited(logins[role], person) for role, person in people.items()}
     if out.as_json:
-        out.document({"home": str(folder), **{role.value: person for role, person in invited.items()}})
+        out.document(
+            {
+                "home": str(folder),
+                **{role.value: person for role, person in invited.items()},
+                "root_key": {"sealed_by": made.root_key, "shares": words(made.shares)},
+                "recovery": {"sealed_by": made.recovery, "shares": words(made.recovery_shares)},
+            }
+        )
         return
-    _tell(out, folder, invited)
-    out.note(f"The root key is {made.settings.root_key}. Keep a copy of it, and never beside the database's.")
+    _tell_people(out, folder, invited)
+    tell_shares(out, "The root key is sealed by", made.root_key, made.shares)
+    tell_shares(out, "A copy of it, for recovery, by", made.recovery, made.recovery_shares)
+    out.note("Keep what opens either of them apart, and never beside the database or a copy of it.")
 
 
 def _invited(login: str, invited: Any) -> dict[str, str]:
@@ -102,7 +140,7 @@ def _invited(login: str, invited: Any) -> dict[str, str]:
     }
 
 
-def _tell(out: Output, folder: Path, invited: Mapping[Role, dict[str, str]]) -> None:
+def _tell_people(out: Output, folder: Path, invited: Mapping[Role, dict[str, str]]) -> None:
     out.line(f"A vault is in {folder}. Two codes, shown this once:\n")
     for role, person in invited.items():
         out.line(f"  {role} {person['login']}: {person['invitation']}")

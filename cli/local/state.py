@@ -12,10 +12,11 @@ def local_state(home: Path) -> dict[str, Any]:
     Raises InvalidInputError when there is none, UnavailableError when its
     database or root key cannot be used.
     """
+    from cli.local.unsealing import asker
     from vault.assembly import Settings, open_vault
 
     settings = Settings.load(home)
-    vault = open_vault(settings)
+    vault = open_vault(settings, ask=asker(None))
     try:
         status = vault.status()
     finally:

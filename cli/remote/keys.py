@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from cli.command import group
 from cli.output import Output, moment
 from cli.remote.command import add_remote, tell
 from cli.remote.server import Server
@@ -21,9 +20,8 @@ SLOW: Final = 2.0
 """Seconds between two looks at a job. Each look is an entry in the log."""
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the group ``keys``."""
-    keys = group("keys", "Wrapping keys and what hangs on them.", parent=app)
+def add_to(keys: typer.Typer) -> None:
+    """Add what goes over HTTP to the group ``keys``."""
     add_remote(keys, "list", list_keys, "piivault keys list")
     add_remote(keys, "rotate", rotate, "piivault keys rotate && piivault keys rewrap")
     add_remote(keys, "rewrap", rewrap, "piivault keys rewrap", "piivault keys rewrap --no-wait --json")

@@ -8,7 +8,12 @@ from keys.secret import SecretBytes
 
 
 class KeyWrapper(Protocol):
-    """Seals keys under a root key that it does not hand out."""
+    """Seals the root key (or what stands in its place in a test) with something it does not hand out."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the sort of wrapper, as it stands in the settings and beside what it sealed."""
+        ...
 
     def wrap(self, plaintext: SecretBytes, context: bytes) -> bytes:
         """Return ``plaintext`` sealed and bound to ``context``. Raises WrapperUnavailableError."""
@@ -19,5 +24,5 @@ class KeyWrapper(Protocol):
         ...
 
     def describe(self) -> str:
-        """Return one line for operators: what holds the root key, and a fingerprint, never the key."""
+        """Return one line for operators: what seals the root key, and which one; never a secret."""
         ...

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Final
 
 from keys.errors import WrapperUnavailableError
 from keys.secret import KEY_LENGTH, SecretBytes
@@ -27,6 +28,8 @@ class KeyFileWrapper:
     """Seals keys under the root key of a file, read once. Threads may share it."""
 
     __slots__ = ("_description", "_key")
+
+    kind: Final = "file"
 
     def __init__(self, path: Path) -> None:
         self._key = SealingKey(_read(path))

@@ -33,7 +33,7 @@ WANTED = [
     *("grant propose", "grant list", "grant revoke"),
     *("approval list", "approval approve", "approval refuse"),
     *("token show", "token revoke", "keys list", "keys rotate", "keys rewrap"),
-    *("keys jobs", "keys census", "keys destroy"),
+    *("keys jobs", "keys census", "keys destroy", "keys root rotate", "drill recovery"),
     *("audit list", "audit show", "audit export", "audit key", "audit verify"),
 ]
 

@@ -104,7 +104,7 @@ def test_application_belongs_to_a_vault_of_its_own(settings: Settings) -> None:
 def test_says_where_it_listens(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
 
-    def run(taken: Settings, announce: Callable[[str], None]) -> None:
+    def run(taken: Settings, announce: Callable[[str], None], _ask: object) -> None:
         assert taken == replace(settings, port=0, host="::1")
         announce("http://[::1]:1")
 

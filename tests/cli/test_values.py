@@ -7,7 +7,6 @@ import getpass
 import json
 from itertools import islice
 from pathlib import Path
-
 from typing import Any
 
 import pytest

@@ -32,7 +32,7 @@ def named(key: dict[str, Any]) -> KeyRecord:
 
 def in_state(kind: KeyKind, state: KeyState, wrapper: KeyFileWrapper) -> KeyRecord:
     scope = "member.phone" if kind is KeyKind.LOOKUP else ""
-    record = generate_key(kind, scope, 1, vault_id=VAULT, wrapper=wrapper)
+    record = generate_key(kind, scope, 1, vault_id=VAULT, root=wrapper)
     return dataclasses.replace(record, state=state)
 
 
@@ -48,7 +48,7 @@ def allowed(use: Callable[[], object]) -> bool:
 def test_set_of_keys_is_unlocked(case: dict[str, Any], wrapper: KeyFileWrapper) -> None:
     records = []
     for record in map(named, case["keys"]):
-        made = generate_key(record.kind, record.scope, record.version, vault_id=VAULT, wrapper=wrapper)
+        made = generate_key(record.kind, record.scope, record.version, vault_id=VAULT, root=wrapper)
         records.append(dataclasses.replace(made, state=record.state))
     Keyring.unlock(VAULT, records, wrapper)
 

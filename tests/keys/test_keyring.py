@@ -33,7 +33,7 @@ def complete(wrapper: KeyFileWrapper) -> list[KeyRecord]:
 
 
 def made(kind: KeyKind, version: int, state: KeyState, wrapper: KeyFileWrapper) -> KeyRecord:
-    record = generate_key(kind, SCOPES.get(kind, ""), version, vault_id=VAULT, wrapper=wrapper)
+    record = generate_key(kind, SCOPES.get(kind, ""), version, vault_id=VAULT, root=wrapper)
     return dataclasses.replace(record, state=state)
 
 
@@ -53,7 +53,7 @@ def use(keyring: Keyring, kind: KeyKind) -> None:
 
 
 def test_new_key_waits_before_activation(wrapper: KeyFileWrapper) -> None:
-    record = generate_key(KeyKind.WRAPPING, "", 1, vault_id=VAULT, wrapper=wrapper)
+    record = generate_key(KeyKind.WRAPPING, "", 1, vault_id=VAULT, root=wrapper)
     assert record.state is KeyState.PRE_ACTIVATION
     assert record.name == "wrapping//1"
     assert record.wrapped.hex() not in repr(record)
@@ -210,7 +210,7 @@ def test_refuses_name_outside_the_document(
     kind: KeyKind, scope: str, version: int, rule: str, wrapper: KeyFileWrapper
 ) -> None:
     with pytest.raises(MalformedError, match=rule):
-        generate_key(kind, scope, version, vault_id=VAULT, wrapper=wrapper)
+        generate_key(kind, scope, version, vault_id=VAULT, root=wrapper)
     with pytest.raises(MalformedError, match=rule):
         Keyring.unlock(VAULT, [KeyRecord(kind, scope, version, KeyState.ACTIVE, b"")], wrapper)
 
@@ -228,7 +228,7 @@ def test_refuses_two_active_keys(kind: KeyKind, complete: list[KeyRecord], wrapp
 
 
 def test_refuses_two_active_log_keys_of_two_names(complete: list[KeyRecord], wrapper: KeyFileWrapper) -> None:
-    other = generate_key(KeyKind.LOG_SIGNING, "other.example/log", 1, vault_id=VAULT, wrapper=wrapper)
+    other = generate_key(KeyKind.LOG_SIGNING, "other.example/log", 1, vault_id=VAULT, root=wrapper)
     with pytest.raises(MalformedError, match="two_active"):
         Keyring.unlock(VAULT, [*complete, dataclasses.replace(other, state=KeyState.ACTIVE)], wrapper)
 
@@ -236,7 +236,7 @@ def test_refuses_two_active_log_keys_of_two_names(complete: list[KeyRecord], wra
 def test_each_lookup_scope_has_its_own_active_key(wrapper: KeyFileWrapper) -> None:
     records = [
         dataclasses.replace(
-            generate_key(KeyKind.LOOKUP, scope, 1, vault_id=VAULT, wrapper=wrapper), state=KeyState.ACTIVE
+            generate_key(KeyKind.LOOKUP, scope, 1, vault_id=VAULT, root=wrapper), state=KeyState.ACTIVE
         )
         for scope in ("member.phone", "partner.phone", "ref/member")
     ]

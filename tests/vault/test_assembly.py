@@ -10,15 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from keys.keyring import rewrap_key
+from keys.wrappers.keyfile import KeyFileWrapper
 from tests.support.faults import told
 from tests.support.furnished import POLICY, START
-from vault import assembly
+from vault.access.roots import Roots
 from vault.access.staff import Person
-from vault.assembly import Initialised, initialise, migrate, open_vault
+from vault.assembly import Initialised, homes, initialise, migrate, open_vault
 from vault.domain.errors import ConflictError, InvalidInputError, SealedError, UnavailableError
 from vault.domain.model import Role
 from vault.policy.policy import Policy
 from vault.settings import FILE, Settings
+from vault.storage import keys as key_rows
 from vault.storage.database import Database
 from vault.storage.errors import SchemaError
 from vault.storage.migrate import downgrade
@@ -218,9 +221,21 @@ def test_sealed_vault_does_not_open(tmp_path: Path) -> None:
         open_vault(settings)
 
 
+def _seal_with_the_key_file(database: Database, settings: Settings) -> None:
+    """Put every key under the key file itself, as releases did that had no root key beside it."""
+    file = KeyFileWrapper(settings.root_key)
+    with database.writing() as connection:
+        vault_id = database.counter(connection).vault_id
+        root = Roots(lambda _row: file).current(connection, vault_id)
+        for record in key_rows.read_keys(connection):
+            old = rewrap_key(record, vault_id=vault_id, old=root, new=file)
+            key_rows.replace_wrapped(connection, old)
+
+
 def test_database_of_an_older_release_opens_once_it_is_migrated(tmp_path: Path) -> None:
     settings = make(tmp_path).settings
     database = Database.open(settings.database_url)
+    _seal_with_the_key_file(database, settings)
     downgrade(database, to="0001")
     database.close()
     with pytest.raises(SchemaError, match="migrate"):
@@ -276,5 +291,5 @@ def test_vaults_made_in_one_folder_at_once_are_one_vault(tmp_path: Path) -> None
 def test_settings_name_the_root_key_that_init_made(tmp_path: Path) -> None:
     make(tmp_path)
     settings = Settings.load(tmp_path)
-    assert settings.root_key == tmp_path / assembly.ROOT_KEY
+    assert settings.root_key == tmp_path / homes.ROOT_KEY
     assert settings.root_key.stat().st_size > 0

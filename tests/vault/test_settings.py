@@ -26,11 +26,12 @@ def test_empty_file_gives_the_defaults(tmp_path: Path) -> None:
         certificate=None,
         private_key=None,
         workers=1,
+        wrappers={},
     )
 
 
 def test_template_says_the_defaults(tmp_path: Path) -> None:
-    assert load(tmp_path, TEMPLATE.format(database="# SQLite")) == load(tmp_path, "")
+    assert load(tmp_path, TEMPLATE.format(database="# SQLite", wrappers="")) == load(tmp_path, "")
 
 
 def test_every_key_is_taken(tmp_path: Path) -> None:
@@ -58,6 +59,7 @@ def test_every_key_is_taken(tmp_path: Path) -> None:
         certificate=tmp_path / "tls" / "chain.pem",
         private_key=tmp_path / "tls" / "key.pem",
         workers=4,
+        wrappers={},
     )
 
 

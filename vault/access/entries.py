@@ -16,6 +16,9 @@ from vault.domain.model import Actor, ActorKind, Origin, Outcome
 VAULT: Final = Actor(kind=ActorKind.OPERATOR, id="vault", name="vault")
 """Who speaks where the vault itself has found something."""
 
+HOST: Final = Actor(kind=ActorKind.OPERATOR, id="host", name="host")
+"""Whoever has a shell on the host of the vault: nobody's account says who."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from keys.context import ValueContext
 from keys.errors import KeysError
 from keys.keyring import KeyRecord, Keyring
-from keys.wrappers import KeyWrapper
+from keys.rootkey import RootKey
 from vault.access.authority import Authority
+from vault.access.roots import Roots
 from vault.domain.errors import SealedError, UnavailableError
 from vault.fields.base import Field
 from vault.storage.database import Database
@@ -48,9 +49,9 @@ class Standing:
 class Standings:
     """Holds the standing in force and reads the next one. Thread-safe."""
 
-    def __init__(self, database: Database, wrapper: KeyWrapper) -> None:
+    def __init__(self, database: Database, roots: Roots) -> None:
         self._database = database
-        self._wrapper = wrapper
+        self.roots = roots
         self._lock = threading.Lock()
         self._current = self._read()
 
@@ -79,7 +80,7 @@ class Standings:
                 raise SealedError("the vault is sealed")
             records = read_keys(connection)
             field_ids = read_field_ids(connection)
-            keyring = _unlocked(counter.vault_id, records, self._wrapper)
+            keyring = _unlocked(counter.vault_id, records, self.roots.current(connection, counter.vault_id))
             authority = Authority.load(connection, keyring, revision=counter.revision)
         context = ValueContext(counter.vault_id)
         slots = [
@@ -96,8 +97,8 @@ class Standings:
         )
 
 
-def _unlocked(vault_id: bytes, records: Sequence[KeyRecord], wrapper: KeyWrapper) -> Keyring:
+def _unlocked(vault_id: bytes, records: Sequence[KeyRecord], root: RootKey) -> Keyring:
     try:
-        return Keyring.unlock(vault_id, records, wrapper)
+        return Keyring.unlock(vault_id, records, root)
     except KeysError:
         raise UnavailableError("a key of the vault does not unlock") from None

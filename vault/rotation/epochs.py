@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 
 from keys.keyring import KeyKind, KeyRecord, generate_key
 from keys.states import KeyState, require_transition
-from keys.wrappers import KeyWrapper
 from vault.access.changes import Attempt, Change, Changes
 from vault.access.entries import Request
 from vault.access.standing import Standing
@@ -44,7 +43,7 @@ class KeyInfo:
     """Data keys still wrapped under this epoch; None for other kinds."""
 
 
-def rotate(changes: Changes, request: Request, wrapper: KeyWrapper) -> Rotated:
+def rotate(changes: Changes, request: Request) -> Rotated:
     """Make and activate the next epoch. Raises AccessDeniedError, UnavailableError."""
 
     def act(attempt: Attempt) -> Change[Rotated]:
@@ -52,7 +51,8 @@ def rotate(changes: Changes, request: Request, wrapper: KeyWrapper) -> Rotated:
         old = next(record for record in epochs if record.state is KeyState.ACTIVE)
         version = max(record.version for record in epochs) + 1
         vault_id = attempt.keyring.vault_id
-        new = generate_key(KeyKind.WRAPPING, "", version, vault_id=vault_id, wrapper=wrapper)
+        root = changes.standings.roots.current(attempt.connection, vault_id)
+        new = generate_key(KeyKind.WRAPPING, "", version, vault_id=vault_id, root=root)
         rows.insert_keys(attempt.connection, [new], now_us=attempt.now_us)
         _move(attempt, old, KeyState.DEACTIVATED)
         _move(attempt, new, KeyState.ACTIVE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from keys.wrappers import KeyWrapper
 from vault.access.changes import Changes, Made
 from vault.access.entries import Request
 from vault.rotation import census, destruction, epochs, jobs
@@ -15,9 +14,8 @@ from vault.rotation.jobs import JobView
 class Keys:
     """Thread-safe."""
 
-    def __init__(self, changes: Changes, wrapper: KeyWrapper) -> None:
+    def __init__(self, changes: Changes) -> None:
         self._changes = changes
-        self._wrapper = wrapper
 
     def list(self, request: Request) -> list[KeyInfo]:
         """List every key, its state and what hangs on it. Raises AccessDeniedError."""
@@ -25,7 +23,7 @@ class Keys:
 
     def rotate(self, request: Request) -> Rotated:
         """Make and activate the next wrapping-key epoch. Raises AccessDeniedError."""
-        return epochs.rotate(self._changes, request, self._wrapper)
+        return epochs.rotate(self._changes, request)
 
     def rewrap(self, request: Request) -> Made[JobView]:
         """Start the re-wrap of what hangs on other epochs, or join it. Raises AccessDeniedError."""

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from keys.passwords import Passwords
-from keys.wrappers import KeyWrapper
 from vault.access.changes import Attempt, Change, Changes, Made
 from vault.access.enrolment import Enrolment
 from vault.access.entries import Request
 from vault.access.logins import Logins
 from vault.access.password_rules import PasswordRules
+from vault.access.roots import Roots
 from vault.access.standing import Standings
 from vault.audit.integrator import Integrator
 from vault.audit.journal import Journal
@@ -63,7 +63,7 @@ class Vault:
     def __init__(
         self,
         database: Database,
-        wrapper: KeyWrapper,
+        roots: Roots,
         outside: OutsideCheckpoint,
         *,
         clock: Callable[[], datetime] = system_clock,
@@ -71,15 +71,14 @@ class Vault:
     ) -> None:
         self.clock: Final = clock
         self._database = database
-        self._wrapper = wrapper
-        self.standings: Final = Standings(database, wrapper)
+        self.standings: Final = Standings(database, roots)
         journal = Journal(database, lambda: self.standings.current.keyring)
         self.changes: Final = Changes(database, journal, self.standings)
         hot = PostgresqlHotConnection if database.dialect == "postgresql" else SqliteHotConnection
         preparer = UnitPreparer(self.standings, clock)
         self.tokens: Final = Tokens(Lane[HotWork, PreparedUnit](preparer, hot(database)))
         self.audit: Final = Audit(self.changes)
-        self.keys: Final = Keys(self.changes, wrapper)
+        self.keys: Final = Keys(self.changes)
         passwords, rules = passwords or Passwords(), PasswordRules()
         self.sessions: Final = Sessions(self.changes, Logins(self.changes, passwords, rules))
         self.staff: Final = Staff(self.changes, Enrolment(self.changes, passwords, rules))
@@ -109,7 +108,7 @@ class Vault:
         return Status(
             vault_id=counter.vault_id.hex(),
             database=self._database.dialect,
-            root_key=self._wrapper.describe(),
+            root_key=self.standings.roots.description,
             revision=counter.revision,
             sealed=counter.sealed,
             next_index=counter.next_index,

@@ -85,8 +85,8 @@ _SESSION: Final = (
 )
 """Every statement here finds its rows by an index, however many they are: planned once, not at each call.
 
-Of tables that grew since they were last analysed the planner knows nothing: it would read the whole of a second
-one instead of looking up a few rows in it, or start a process to help, for every request.
+Of tables that grew since they were last analysed the planner knows nothing: it would read the whole of a
+second one instead of looking up a few rows in it, or start a process to help, for every request.
 """
 
 

@@ -127,6 +127,11 @@ def replace_data_keys(
     return connection.exec_driver_sql(_REPLACE_SQLITE, rows).rowcount
 
 
+def replace_wrapped(connection: Connection, record: KeyRecord) -> None:
+    """Store ``record`` as it is sealed now; nothing else of it changes."""
+    connection.execute(update(tables.key).where(*_named(record)).values(wrapped=record.wrapped))
+
+
 def destroy_key(connection: Connection, record: KeyRecord, *, now_us: int) -> None:
     """Overwrite the material of ``record`` and mark it destroyed; whether it may is the caller's to check."""
     connection.execute(

@@ -77,6 +77,20 @@ key = Table(
 )
 """Named keys, each wrapped by the root key."""
 
+root_key = Table(
+    "root_key",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("slot", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    CheckConstraint("slot IN ('live','recovery')", name="slot"),
+    CheckConstraint("state IN ('active','retired')", name="state"),
+)
+"""Sealed copies of the root key: one for daily use, one for the day that the first cannot be opened."""
+
 field = Table(
     "field",
     metadata,

@@ -227,10 +227,10 @@ def test_rows_under_an_earlier_authority_key_still_verify(office: Office) -> Non
     world = office.world
     records = _stored(world)
     old = next(record for record in records if record.kind is KeyKind.AUTHORITY)
-    fresh = next(record for record in new_keys(world.wrapper, 2) if record.kind is KeyKind.AUTHORITY)
+    fresh = next(record for record in new_keys(world.root, 2) if record.kind is KeyKind.AUTHORITY)
     others = [record for record in records if record is not old]
     retired = KeyRecord(old.kind, old.scope, old.version, KeyState.DEACTIVATED, old.wrapped)
-    keyring = Keyring.unlock(VAULT_ID, [*others, retired, fresh], world.wrapper)
+    keyring = Keyring.unlock(VAULT_ID, [*others, retired, fresh], world.root)
     with world.node.database.reading() as connection:
         assert Authority.load(connection, keyring, revision=1).alarms == ()
 
@@ -238,7 +238,7 @@ def test_rows_under_an_earlier_authority_key_still_verify(office: Office) -> Non
 def test_without_an_authority_key_the_vault_decides_nothing_and_accuses_nobody(office: Office) -> None:
     world = office.world
     others = [record for record in _stored(world) if record.kind is not KeyKind.AUTHORITY]
-    keyring = Keyring.unlock(VAULT_ID, others, world.wrapper)
+    keyring = Keyring.unlock(VAULT_ID, others, world.root)
     with world.node.database.reading() as connection, pytest.raises(UnavailableError):
         Authority.load(connection, keyring, revision=1)
 
@@ -246,7 +246,7 @@ def test_without_an_authority_key_the_vault_decides_nothing_and_accuses_nobody(o
 def test_without_a_key_for_staff_data_nobody_is_accused(office: Office) -> None:
     world = office.world
     others = [record for record in _stored(world) if record.kind is not KeyKind.STAFF_DATA]
-    keyring = Keyring.unlock(VAULT_ID, others, world.wrapper)
+    keyring = Keyring.unlock(VAULT_ID, others, world.root)
     with pytest.raises(UnavailableError):
         open_totp(keyring, "stf_1", b"")
     with pytest.raises(UnavailableError):

@@ -287,7 +287,7 @@ def test_row_that_changed_since_it_was_read_is_not_overwritten(office: Office) -
 def test_init_needs_two_people_of_the_two_roles(
     embedded: World, administrator: Person, officer: Person, rule: str
 ) -> None:
-    keyring = Keyring.unlock(VAULT_ID, new_keys(embedded.wrapper), embedded.wrapper)
+    keyring = Keyring.unlock(VAULT_ID, new_keys(embedded.root), embedded.root)
     with embedded.node.database.writing() as connection, pytest.raises(InvalidInputError) as refused:
         initialise(
             connection,

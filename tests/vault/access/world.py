@@ -14,6 +14,7 @@ from sqlalchemy import insert, select, update
 
 from keys.keyring import KeyKind, KeyRecord, Keyring, generate_key
 from keys.passwords import Argon2Parameters, Passwords
+from keys.rootkey import RootKey, RootSlot
 from keys.secret import SecretText
 from keys.states import KeyState
 from keys.wrappers.keyfile import KeyFileWrapper
@@ -29,6 +30,7 @@ from vault.access.identities import SECOND_US
 from vault.access.invitations import Invited
 from vault.access.logins import Logins, Opened
 from vault.access.password_rules import PasswordRules
+from vault.access.roots import Roots
 from vault.access.sessions import authenticate_session
 from vault.access.staff import Person
 from vault.access.standing import Standings
@@ -41,6 +43,7 @@ from vault.policy.policy import Policy
 from vault.storage import tables
 from vault.storage.database import Database
 from vault.storage.keys import add_field_ids, insert_keys
+from vault.storage.roots import RootRow, insert_roots
 
 VAULT_ID = bytes(range(16))
 START_US = 1_800_000_000 * SECOND_US
@@ -103,8 +106,8 @@ def origin(address: str = DESK) -> Origin:
     return Origin(request=RequestId("req_" + secrets.token_hex(16)), address=address)
 
 
-def new_keys(wrapper: KeyFileWrapper, version: int = 1) -> list[KeyRecord]:
-    made = [generate_key(kind, "", version, vault_id=VAULT_ID, wrapper=wrapper) for kind in KINDS]
+def new_keys(root: RootKey, version: int = 1) -> list[KeyRecord]:
+    made = [generate_key(kind, "", version, vault_id=VAULT_ID, root=root) for kind in KINDS]
     return [KeyRecord(key.kind, key.scope, key.version, KeyState.ACTIVE, key.wrapped) for key in made]
 
 
@@ -128,7 +131,7 @@ class Node:
 
     def __init__(self, url: str, wrapper: KeyFileWrapper) -> None:
         self.database = Database.open(url)
-        self.standings = Standings(self.database, wrapper)
+        self.standings = Standings(self.database, Roots(lambda _row: wrapper))
         self.journal = Journal(self.database, lambda: self.standings.current.keyring)
         self.changes = Changes(self.database, self.journal, self.standings)
         passwords = Passwords(CHEAP)
@@ -174,12 +177,15 @@ class World:
 
     def _initialise(self, policy: str) -> Initial:
         parsed = Policy.parse(policy)
-        records = new_keys(self.wrapper)
-        keyring = Keyring.unlock(VAULT_ID, records, self.wrapper)
+        self.root = RootKey.generate(1)
+        records = new_keys(self.root)
+        keyring = Keyring.unlock(VAULT_ID, records, self.root)
         database = Database.open(self.url)
         with database.writing() as connection:
             counter = {"id": 1, "vault_id": VAULT_ID, "next_index": 0, "revision": 1, "sealed": False}
             connection.execute(insert(tables.counter).values(counter))
+            sealed = self.root.sealed_by(self.wrapper, vault_id=VAULT_ID, slot=RootSlot.LIVE)
+            insert_roots(connection, [RootRow(1, "live", "file", "active", sealed, self.now_us)])
             insert_keys(connection, records, now_us=self.now_us)
             add_field_ids(connection, list(parsed.fields))
             initial = initialise(

@@ -36,7 +36,7 @@ def new_keyring() -> Keyring:
         records = []
         for kind in KINDS:
             scope = "vault.example/log" if kind is KeyKind.LOG_SIGNING else ""
-            made = generate_key(kind, scope, 1, vault_id=vault_id, wrapper=wrapper)
+            made = generate_key(kind, scope, 1, vault_id=vault_id, root=wrapper)
             records.append(KeyRecord(made.kind, made.scope, made.version, KeyState.ACTIVE, made.wrapped))
         return Keyring.unlock(vault_id, records, wrapper)
 

@@ -1,0 +1,114 @@
+"""The root key, for the operator on the host: change it, and drill its recovery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.command import add, group
+from cli.local.homes import Home, home_of
+from cli.local.unsealing import Recovery, RootKey, UnsealFd, asker, holder, tell_shares, words
+from cli.output import Output
+
+RecoveryFile = Annotated[
+    Path | None, typer.Option("--recovery-file", help="The key file, if one seals the copy for recovery.")
+]
+FromRecovery = Annotated[
+    bool, typer.Option("--from-recovery", help="Open the old root key by its copy for recovery.")
+]
+
+
+def add_to(app: typer.Typer, keys: typer.Typer) -> None:
+    """Add ``keys root rotate`` and ``drill recovery``."""
+    root = group("root", "The root key, on this host.", parent=keys)
+    add(
+        root,
+        "rotate",
+        rotate,
+        "piivault keys root rotate --home /srv/piivault",
+        "piivault keys root rotate --root-key openbao --recovery shamir:3/5",
+        "piivault keys root rotate --from-recovery",
+    )
+    drill = group("drill", "Prove on this host that what is for bad days works.", parent=app)
+    add(
+        drill,
+        "recovery",
+        recover,
+        "piivault drill recovery --home /srv/piivault",
+        "piivault drill recovery --unseal-fd 3 3< shares.txt",
+        "piivault drill recovery --recovery-file /media/safe/recovery.key",
+    )
+
+
+def rotate(
+    out: Output,
+    *,
+    home: Home = None,
+    root_key: RootKey = "file",
+    recovery: Recovery = "shamir:2/3",
+    from_recovery: FromRecovery = False,
+    recovery_file: RecoveryFile = None,
+    unseal_fd: UnsealFd = None,
+) -> None:
+    """Draw a new root key and seal every key under it.
+
+    Run on the host. It happens as a whole or not at all, and the vault may be
+    in use meanwhile. What opened the old root key opens nothing any more;
+    destroy every copy of it. Prints the shares for recovery, this once. With
+    --from-recovery the old root key is opened by its copy for recovery: for
+    the day that the other one cannot be opened.
+    """
+    from vault.assembly import Sealing, Settings, change_root_key
+
+    ask = asker(unseal_fd)
+    sealing = Sealing(
+        root=holder(root_key, option="--root-key"),
+        recovery=holder(recovery, option="--recovery"),
+        ask=ask,
+    )
+    settings = Settings.load(home_of(home))
+    changed = change_root_key(
+        settings, sealing, ask=ask, from_recovery=from_recovery, recovery_file=recovery_file
+    )
+    if out.as_json:
+        out.document(
+            {
+                "old": changed.old,
+                "new": changed.new,
+                "root_key": {"sealed_by": changed.root_key, "shares": words(changed.shares)},
+                "recovery": {"sealed_by": changed.recovery, "shares": words(changed.recovery_shares)},
+                "old_file": None if changed.old_file is None else str(changed.old_file),
+            }
+        )
+        return
+    out.line(f"Root key {changed.new} is in force; {changed.old} opens nothing any more.")
+    tell_shares(out, "It is sealed by", changed.root_key, changed.shares)
+    tell_shares(out, "A copy of it, for recovery, by", changed.recovery, changed.recovery_shares)
+    if changed.old_file is not None:
+        out.note(f"Destroy {changed.old_file} with every copy: it still opens older copies of the database.")
+
+
+def recover(
+    out: Output, *, home: Home = None, recovery_file: RecoveryFile = None, unseal_fd: UnsealFd = None
+) -> None:
+    """Open every key with the copy for recovery, and with nothing else.
+
+    Run on the host. Changes nothing but the log, which says that it was done.
+    """
+    from vault.assembly import Settings, drill_recovery
+
+    shown = drill_recovery(Settings.load(home_of(home)), file=recovery_file, ask=asker(unseal_fd))
+    if out.as_json:
+        out.document(
+            {
+                "version": shown.version,
+                "keys": shown.keys,
+                "sealed_by": shown.sealed_by,
+                "log_index": shown.log_index,
+            }
+        )
+    else:
+        out.line(f"Recovery works: root key {shown.version}, opened by {shown.sealed_by},")
+        out.line(f"opens all {shown.keys} keys.")

@@ -1,0 +1,27 @@
+"""The only wiring: from a folder on a host to an open vault."""
+
+from vault.access.staff import Person
+from vault.assembly.founding import Initialised, initialise
+from vault.assembly.opening import migrate, open_vault
+from vault.assembly.rootkeys import change_root_key, drill_recovery
+from vault.assembly.wrapping import Ask, New, Sealing, by_asking, by_reading, nobody
+from vault.policy.policy import Policy
+from vault.settings import Settings
+
+__all__ = [
+    "Ask",
+    "Initialised",
+    "New",
+    "Person",
+    "Policy",
+    "Sealing",
+    "Settings",
+    "by_asking",
+    "by_reading",
+    "change_root_key",
+    "drill_recovery",
+    "initialise",
+    "migrate",
+    "nobody",
+    "open_vault",
+]

@@ -1,0 +1,104 @@
+"""Open the vault of a folder, and bring its database to the schema of this release."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from keys.errors import KeysError
+from keys.passwords import Passwords
+from keys.rootkey import RootKey, RootSlot
+from keys.secret import SecretText
+from keys.wrappers.keyfile import KeyFileWrapper
+from vault.access.roots import Roots
+from vault.assembly.copies import reseal_all, sealed_copies
+from vault.assembly.wrapping import Ask, nobody, wrapper_of
+from vault.audit.outside import OutsideCheckpoint
+from vault.domain.errors import UnavailableError
+from vault.service.vault import Vault, system_clock
+from vault.settings import Settings
+from vault.storage.database import Database
+from vault.storage.maintenance import has_counter
+from vault.storage.migrate import require_current, upgrade
+from vault.storage.roots import insert_roots, read_roots
+
+
+def open_vault(
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = system_clock,
+    passwords: Passwords | None = None,
+    ask: Ask = nobody,
+) -> Vault:
+    """Open the vault of ``settings``; the caller starts its upkeep and closes it.
+
+    ``ask`` is asked for a passphrase or shares, if that is what seals the root key.
+
+    Raises SchemaError when the database is not at this release's schema,
+    UnavailableError when the root key cannot be used, SealedError.
+    """
+    asking = _OnlyNow(ask)
+    try:
+        return open_with(settings, Roots(partial(wrapper_of, settings, asking)), clock, passwords)
+    except KeysError as error:
+        raise UnavailableError(f"the root key cannot be used: {error}") from None
+    finally:
+        asking.ask = nobody
+
+
+class _OnlyNow:
+    """Asks while a vault is opened. Later, when the root key was changed elsewhere, nobody is there."""
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+
+    def __call__(self, what: str) -> SecretText:
+        return self.ask(what)
+
+
+def open_with(
+    settings: Settings, roots: Roots, clock: Callable[[], datetime], passwords: Passwords | None = None
+) -> Vault:
+    """Open the vault of ``settings`` with the root key that ``roots`` gives. Raises as ``open_vault``."""
+    database = Database.open(settings.database_url)
+    try:
+        require_current(database)
+        outside = OutsideCheckpoint(settings.checkpoint)
+        return Vault(database, roots, outside, clock=clock, passwords=passwords)
+    except BaseException:
+        database.close()
+        raise
+
+
+def migrate(settings: Settings, *, now: datetime | None = None) -> None:
+    """Bring the database of ``settings`` to this release's schema.
+
+    A vault whose keys lie under the key file itself gets a root key of its own,
+    and its keys are sealed under that, in one transaction; it has no copy for
+    recovery until the root key is changed. Raises UnavailableError when the key
+    file cannot be used.
+    """
+    database = Database.open(settings.database_url)
+    try:
+        upgrade(database)
+        _give_root_key(settings, database, now or system_clock())
+    except KeysError as error:
+        raise UnavailableError(f"the root key cannot be used: {error}") from None
+    finally:
+        database.close()
+
+
+def _give_root_key(settings: Settings, database: Database, now: datetime) -> None:
+    with database.reading() as connection:
+        if read_roots(connection) or not has_counter(connection):
+            return
+    file = KeyFileWrapper(settings.root_key)
+    root = RootKey.generate(1)
+    with database.reading() as connection:
+        vault_id = database.counter(connection).vault_id
+    now_us = int(now.timestamp() * 1_000_000)
+    copies = sealed_copies(root, {RootSlot.LIVE: file}, vault_id=vault_id, now_us=now_us)
+    with database.writing() as connection:
+        reseal_all(connection, vault_id, old=file, new=root)
+        insert_roots(connection, copies)

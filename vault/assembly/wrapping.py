@@ -1,0 +1,211 @@
+"""From the settings to what seals the root key.
+
+Which sort of wrapper sealed a copy stands beside it in the database; where this
+host finds it stands in ``piivault.toml``. So a change of the root key, or of
+what holds it, is one transaction, and no file has to change with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from keys.errors import WrapperUnavailableError
+from keys.secret import SecretText
+from keys.wrappers import KeyWrapper
+from keys.wrappers.aws_kms import AwsKmsWrapper
+from keys.wrappers.keyfile import KeyFileWrapper
+from keys.wrappers.openbao import OpenBaoWrapper, read_token
+from keys.wrappers.passphrase import PassphraseWrapper, read_passphrase
+from keys.wrappers.pkcs11 import Pkcs11Wrapper
+from keys.wrappers.shamir import ShamirWrapper, ShareCollector
+from vault.domain.errors import InvalidInputError, UnavailableError
+from vault.settings import Settings
+from vault.storage.roots import RootRow
+
+Ask = Callable[[str], SecretText]
+"""Asks whoever opens the vault for a passphrase or a share; the text says which."""
+
+
+def nobody(_what: str) -> SecretText:
+    """Ask nobody. Raises UnavailableError."""
+    raise UnavailableError(
+        "the root key needs a passphrase or shares, and nobody can be asked: start at a terminal, or with"
+        " --unseal-fd"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """What a new root key is to be sealed by."""
+
+    kind: str
+    threshold: int = 2
+    shares: int = 3
+    """Of ``shamir`` alone."""
+    file: Path | None = None
+    """Of ``file`` alone: where to write it."""
+
+
+FILE: Final = New("file")
+PRINTED_SHARES: Final = New("shamir")
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """How the root key of a new vault is to be sealed."""
+
+    root: New = FILE
+    recovery: New = PRINTED_SHARES
+    """For the day that the first cannot be opened: something else."""
+    tables: str = ""
+    """Tables of wrappers, for the settings."""
+    ask: Ask = nobody
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A new wrapper, and the shares to hand out if it is made of shares."""
+
+    wrapper: KeyWrapper
+    shares: tuple[SecretText, ...] = ()
+    file: Path | None = None
+    """The key file that was written, if one was."""
+
+
+def by_asking(ask: Callable[[str], str]) -> Ask:
+    """Return an ``Ask`` of a function that asks somebody at a terminal."""
+    return lambda what: SecretText(ask(what))
+
+
+def by_reading(descriptor: int) -> Ask:
+    """Return an ``Ask`` that reads a line of an open file descriptor each time.
+
+    It raises UnavailableError for what is not a line of UTF-8.
+    """
+
+    def read(_what: str) -> SecretText:
+        try:
+            return read_passphrase(descriptor)
+        except WrapperUnavailableError as error:
+            raise UnavailableError(str(error)) from None
+
+    return read
+
+
+def wrapper_of(settings: Settings, ask: Ask, row: RootRow) -> KeyWrapper:
+    """Return what sealed ``row``, as this host finds it.
+
+    Raises InvalidInputError when the settings do not say where,
+    WrapperUnavailableError when it cannot be used.
+    """
+    if row.kind == "file":
+        return KeyFileWrapper(key_file(settings, row.version))
+    if row.kind == "shamir":
+        return _combined(ask)
+    return made(settings, ask, New(row.kind), row.version).wrapper
+
+
+def recovery_of(row: RootRow, ask: Ask, file: Path | None) -> KeyWrapper:
+    """Return what sealed the copy for recovery: a file somewhere, a passphrase or shares.
+
+    Raises InvalidInputError when a file did and none is named, WrapperUnavailableError.
+    """
+    if row.kind == "file":
+        if file is None:
+            raise InvalidInputError(
+                "a key file seals this copy: name it", field="--recovery-file", rule="required"
+            )
+        return KeyFileWrapper(file)
+    return _combined(ask) if row.kind == "shamir" else PassphraseWrapper(ask("passphrase"))
+
+
+def made(settings: Settings, ask: Ask, new: New, version: int) -> Made:
+    """Return the wrapper for a new root key. Writes the key file; makes the shares."""
+    if new.kind == "file":
+        path = new.file or key_file(settings, version)
+        return Made(KeyFileWrapper.create(path), file=path)
+    if new.kind == "shamir":
+        shamir, shares = ShamirWrapper.create(new.threshold, new.shares)
+        return Made(shamir, shares)
+    maker = _MAKERS.get(new.kind)
+    if maker is None:
+        known = ", ".join(sorted({"file", "shamir", *_MAKERS}))
+        raise InvalidInputError(f"the root key is sealed by one of {known}", field="kind", rule="choice")
+    return Made(maker(settings, ask))
+
+
+def key_file(settings: Settings, version: int) -> Path:
+    """Return where the key file of a version is: ``root.key``, then ``root-2.key`` and so on."""
+    path = settings.root_key
+    return path if version == 1 else path.with_stem(f"{path.stem}-{version}")
+
+
+def _combined(ask: Ask) -> ShamirWrapper:
+    collector = ShareCollector()
+    given, needed = 0, 1
+    while given < needed:
+        given, needed = collector.add(ask(f"share {given + 1}"))
+    return collector.wrapper()
+
+
+def _passphrase(_settings: Settings, ask: Ask) -> KeyWrapper:
+    return PassphraseWrapper(ask("passphrase"))
+
+
+def _openbao(settings: Settings, _ask: Ask) -> KeyWrapper:
+    own = _Table(settings, "openbao")
+    return OpenBaoWrapper(
+        address=own.text("address"),
+        key_name=own.text("key"),
+        token=read_token(own.path("token_file")),
+        mount=own.text("mount", "transit"),
+        namespace=own.text("namespace", "") or None,
+        ca_file=own.path("ca_file") if own.has("ca_file") else None,
+    )
+
+
+def _pkcs11(settings: Settings, _ask: Ask) -> KeyWrapper:
+    own = _Table(settings, "pkcs11")
+    pin = read_token(own.path("pin_file"))
+    return Pkcs11Wrapper(own.path("module"), own.text("token"), own.text("key"), pin)
+
+
+def _aws_kms(settings: Settings, _ask: Ask) -> KeyWrapper:
+    own = _Table(settings, "aws_kms")
+    return AwsKmsWrapper(
+        own.text("key"), region=own.text("region"), endpoint=own.text("endpoint", "") or None
+    )
+
+
+_MAKERS: Final[Mapping[str, Callable[[Settings, Ask], KeyWrapper]]] = MappingProxyType(
+    {"passphrase": _passphrase, "openbao": _openbao, "pkcs11": _pkcs11, "aws_kms": _aws_kms}
+)
+
+
+class _Table:
+    """One wrapper's table of the settings."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._home = settings.home
+        self._name = name
+        self._members = settings.wrappers.get(name, {})
+        if not self._members:
+            raise WrapperUnavailableError("settings", name, f"add a table [{name}] to piivault.toml")
+
+    def has(self, key: str) -> bool:
+        return key in self._members
+
+    def text(self, key: str, default: str | None = None) -> str:
+        found = self._members.get(key, default)
+        if found is None:
+            raise InvalidInputError(
+                f"{self._name}.{key} is needed", field=f"{self._name}.{key}", rule="required"
+            )
+        return found
+
+    def path(self, key: str) -> Path:
+        return self._home / self.text(key)

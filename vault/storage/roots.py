@@ -1,0 +1,51 @@
+"""Rows of sealed copies of the root key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import insert, select, update
+
+from vault.storage import tables
+from vault.storage.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class RootRow:
+    """One sealed copy. ``kind`` names the wrapper that sealed it."""
+
+    version: int
+    slot: str
+    kind: str
+    state: str
+    """``active``, or ``retired``: then without the sealed bytes."""
+    wrapped: bytes = field(repr=False)
+    created_at: int
+
+
+def read_roots(connection: Connection) -> list[RootRow]:
+    """Read every copy, the newest version first."""
+    column = tables.root_key.c
+    rows = connection.execute(select(tables.root_key).order_by(column.version.desc(), column.slot))
+    return [
+        RootRow(row.version, row.slot, row.kind, row.state, bytes(row.wrapped), row.created_at)
+        for row in rows
+    ]
+
+
+def insert_roots(connection: Connection, copies: Sequence[RootRow]) -> None:
+    """Insert new copies."""
+    connection.execute(
+        insert(tables.root_key),
+        [{name: getattr(copy, name) for name in RootRow.__slots__} for copy in copies],
+    )
+
+
+def retire_roots(connection: Connection, version: int) -> None:
+    """Overwrite the copies of ``version``: from now on it is a name and a date."""
+    connection.execute(
+        update(tables.root_key)
+        .where(tables.root_key.c.version == version)
+        .values(state="retired", wrapped=b"")
+    )
