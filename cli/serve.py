@@ -117,8 +117,10 @@ def run_server(settings: Settings, announce: Callable[[str], None], ask: Ask | N
 def application(settings: Settings, ask: Ask | None = None) -> Any:
     """Return the application of a newly opened vault; the server starts and closes it."""
     from api.app import build_app
+    from cli.memory import keep_to_itself
     from vault.assembly import nobody, open_vault
 
+    keep_to_itself()
     served = build_app(open_vault(settings, ask=ask or nobody))
     # A batch makes thousands of values that live for a moment. Searching everything loaded for cycles
     # after each few hundred of them costs a tenth of the work and finds nothing.

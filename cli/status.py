@@ -76,3 +76,5 @@ def _lines(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         yield "in the signed tree", f"{state['integrated']:,}"
         yield "trouble", state["trouble"] or "none"
     yield "log key", state["log_key"]
+    late = ", ".join(state["late_keys"])
+    yield "keys", f"{state['keys']}: past their time: {late}" if late else state["keys"]

@@ -164,7 +164,7 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     told.TokenView(
         token=PHONE, field="member.phone", created_at=NOW, state="live", subject=SUBJECT, **LOGGED
     ),
-    told.KeyList(items=(told.KeyView("wrapping", "", 1, "active", NOW, NOW, 10_000),)),
+    told.KeyList(items=(told.KeyView("wrapping", "", 1, "active", NOW, NOW, 10_000, LATER, "green"),)),
     told.RotatedAnswer(old=1, new=2),
     told.JobAnswer(job=_JOB, **LOGGED),
     told.JobList(items=(_JOB,), **LOGGED),
@@ -199,9 +199,12 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
         integrated=813,
         trouble="",
         log_key=VKEY,
+        keys="yellow",
+        late_keys=("wrapping//1",),
         **LOGGED,
     ),
-    told.HealthAnswer(status="ready"),
+    told.HealthAnswer(status="alive"),
+    told.ReadyAnswer(status="ready", keys="green"),
 )
 
 EXAMPLES: Final[Mapping[type[msgspec.Struct], Any]] = MappingProxyType(

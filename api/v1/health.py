@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from api.metrics import MEDIA_TYPE, Gauges, Metrics
 from api.v1.calls import Asked, answer
 from api.v1.documents import PUBLIC, documented, problems
-from api.v1.told import HealthAnswer
+from api.v1.told import HealthAnswer, ReadyAnswer
 from vault.domain.errors import VaultError
 from vault.service.vault import Vault
 
@@ -37,7 +37,7 @@ async def alive(_call: Asked) -> Response:
     **documented(
         None,
         "Say whether requests should come here",
-        answer=HealthAnswer,
+        answer=ReadyAnswer,
         security=PUBLIC,
     ),
 )
@@ -46,7 +46,7 @@ def ready(call: Asked) -> Response:
     reasons = _reasons(call.vault)
     if reasons:
         return answer(HealthAnswer("unready", reasons), UNREADY)
-    return answer(HealthAnswer("ready"))
+    return answer(ReadyAnswer("ready", keys=call.vault.status().keys.value))
 
 
 @router.get(

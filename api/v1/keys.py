@@ -101,6 +101,8 @@ def _key(info: KeyInfo) -> told.KeyView:
         created_at=info.created_at,
         changed_at=info.changed_at,
         data_keys=info.data_keys,
+        due_at=info.due_at,
+        light=None if info.light is None else info.light.value,
     )
 
 

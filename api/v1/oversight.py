@@ -98,6 +98,8 @@ def show_status(call: Asked) -> Response:
             integrated=status.health.integrated,
             trouble=status.health.trouble,
             log_key=status.log_key,
+            keys=status.keys.value,
+            late_keys=status.late,
             **logged(made),
         )
     )

@@ -218,6 +218,10 @@ class KeyView(Answer, frozen=True):
     changed_at: str
     data_keys: int | None
     """Data keys that still hang on this epoch; none for other kinds."""
+    due_at: str | None
+    """When it is to be replaced; none for a key that is not in use or has no cryptoperiod."""
+    light: Literal["green", "yellow", "red"] | None
+    """How late that is."""
 
 
 class KeyList(Answer, frozen=True):
@@ -346,6 +350,10 @@ class StatusAnswer(Logged, frozen=True):
     integrated: int
     trouble: str
     log_key: str
+    keys: Literal["green", "yellow", "red"]
+    """Yellow when a key is past its cryptoperiod, red thirty days later."""
+    late_keys: tuple[str, ...]
+    """Names of those keys."""
 
 
 class HealthAnswer(Answer, frozen=True):
@@ -353,3 +361,10 @@ class HealthAnswer(Answer, frozen=True):
 
     status: Literal["alive", "ready", "unready"]
     reasons: tuple[str, ...] = ()
+
+
+class ReadyAnswer(HealthAnswer, frozen=True, kw_only=True):
+    """Requests may come here."""
+
+    keys: Literal["green", "yellow", "red"]
+    """Yellow when a key is past its cryptoperiod, red thirty days later. Ready all the same."""

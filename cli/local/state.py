@@ -30,4 +30,6 @@ def local_state(home: Path) -> dict[str, Any]:
         "sealed": status.sealed,
         "next_index": status.next_index,
         "log_key": status.log_key,
+        "keys": status.keys.value,
+        "late_keys": list(status.late),
     }

@@ -46,7 +46,7 @@ def list_keys(server: Server, out: Output) -> None:
         tell(out, answer)
         return
     out.table(
-        ("kind", "scope", "version", "state", "since", "data keys"),
+        ("kind", "scope", "version", "state", "since", "data keys", "replace by"),
         (
             (
                 item["kind"],
@@ -55,10 +55,18 @@ def list_keys(server: Server, out: Output) -> None:
                 item["state"],
                 moment(item["changed_at"]),
                 item["data_keys"],
+                _due(item),
             )
             for item in answer.body["items"]
         ),
     )
+
+
+def _due(item: dict[str, Any]) -> str | None:
+    if item["due_at"] is None:
+        return None
+    late = "" if item["light"] == "green" else f" ({item['light']})"
+    return f"{item['due_at'][:10]}{late}"
 
 
 def rotate(server: Server, out: Output) -> None:

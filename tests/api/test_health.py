@@ -13,7 +13,7 @@ from vault.service.upkeep import Health
 
 def test_alive_and_ready(world: World) -> None:
     assert world.client.get("/healthz").json() == {"status": "alive", "reasons": []}
-    assert world.client.get("/readyz").json() == {"status": "ready", "reasons": []}
+    assert world.client.get("/readyz").json() == {"status": "ready", "reasons": [], "keys": "green"}
 
 
 def test_unready_when_the_log_does_not_verify(own_world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -130,6 +131,8 @@ def _running(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 
 def test_serves_until_it_is_terminated(settings: Settings) -> None:
     with _running("--home", str(settings.home)) as (url, server):
+        limits = Path(f"/proc/{server.pid}/limits").read_text(encoding="ascii")
+        assert re.search(r"Max core file size +0 +0 ", limits)
         assert httpx2.get(f"{url}/readyz", trust_env=False).is_success
         server.send_signal(signal.SIGTERM)
         assert server.wait(20) in {0, -signal.SIGTERM}

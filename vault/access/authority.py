@@ -46,6 +46,7 @@ NO_POLICY: Final = Policy(
     purposes={},
     recipients={},
     limits=Limits(),
+    cryptoperiods={},
     text="",
     digest="",
 )

@@ -15,12 +15,13 @@ from keys.context import ValueContext
 from keys.errors import KeysError
 from keys.keyring import KeyRecord, Keyring
 from keys.rootkey import RootKey
+from keys.states import KeyState
 from vault.access.authority import Authority
 from vault.access.roots import Roots
 from vault.domain.errors import SealedError, UnavailableError
 from vault.fields.base import Field
 from vault.storage.database import Database
-from vault.storage.keys import read_field_ids, read_keys
+from vault.storage.keys import read_field_ids, read_key_dates, read_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,15 @@ class FieldSlot:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyInUse:
+    """An active key, and since when, in microseconds since the epoch."""
+
+    name: str
+    kind: str
+    since_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """One revision's keys, authority and fields."""
 
@@ -44,6 +54,8 @@ class Standing:
     value_context: ValueContext
     by_name: Mapping[str, FieldSlot]
     by_id: Mapping[int, FieldSlot]
+    in_use: tuple[KeyInUse, ...]
+    """Keys that protect what is new, with the time they began to."""
 
 
 class Standings:
@@ -81,6 +93,7 @@ class Standings:
             records = read_keys(connection)
             field_ids = read_field_ids(connection)
             keyring = _unlocked(counter.vault_id, records, self.roots.current(connection, counter.vault_id))
+            dates = read_key_dates(connection)
             authority = Authority.load(connection, keyring, revision=counter.revision)
         context = ValueContext(counter.vault_id)
         slots = [
@@ -94,6 +107,11 @@ class Standings:
             value_context=context,
             by_name={slot.name: slot for slot in slots},
             by_id={slot.id: slot for slot in slots},
+            in_use=tuple(
+                KeyInUse(record.name, record.kind.value, dates[record.name][1])
+                for record in records
+                if record.state is KeyState.ACTIVE
+            ),
         )
 
 

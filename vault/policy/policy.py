@@ -1,7 +1,7 @@
 """The policy: parsed once from its text, immutable, asked by every decision.
 
 The text is TOML 1.0 with the tables ``policy``, ``officer``, ``fields``,
-``purposes``, and optionally ``recipients`` and ``limits``. Nothing is read from
+``purposes``, and optionally ``recipients``, ``limits`` and ``cryptoperiods``. Nothing is read from
 files, the environment or the clock; whether a version may come into force is
 not decided here.
 """
@@ -20,10 +20,10 @@ from vault.domain.errors import InvalidInputError
 from vault.fields.base import Field
 from vault.policy.model import Limits, Purpose, Recipient, purpose_closed
 from vault.policy.reading import Table, refusal
-from vault.policy.sections import fields_of, limits_of, purposes_of, recipients_of
+from vault.policy.sections import cryptoperiods_of, fields_of, limits_of, purposes_of, recipients_of
 
 _LONGEST: Final = 262_144
-_TABLES: Final = ("policy", "officer", "fields", "purposes", "recipients", "limits")
+_TABLES: Final = ("policy", "officer", "fields", "purposes", "recipients", "limits", "cryptoperiods")
 _HEAD_KEYS: Final = ("company", "version", "effective", "notice", "timezone")
 _OFFICER_KEYS: Final = ("contact",)
 
@@ -46,6 +46,8 @@ class Policy:
     """Purposes by code, in the order of the text."""
     recipients: Mapping[str, Recipient]
     limits: Limits
+    cryptoperiods: Mapping[str, int]
+    """Days after which a key of each kind is to be replaced (NIST SP 800-57 Part 1, 5.3)."""
     text: str
     digest: str
     """SHA-256 of the text's UTF-8 bytes, in hexadecimal."""
@@ -78,6 +80,7 @@ class Policy:
             purposes=purposes_of(root.table("purposes"), fields),
             recipients=recipients_of(root.table("recipients"), fields),
             limits=limits_of(root.table("limits")),
+            cryptoperiods=cryptoperiods_of(root.table("cryptoperiods")),
             text=text,
             digest=hashlib.sha256(text.encode()).hexdigest(),
         )

@@ -131,3 +131,34 @@ def limits_of(stated: Table) -> Limits:
         detokenize_batch=stated.count("detokenize_batch", default=usual.detokenize_batch, most=_MOST_ITEMS),
         plain_batch=stated.count("plain_batch", default=usual.plain_batch, most=_MOST_ITEMS),
     )
+
+
+CRYPTOPERIODS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "wrapping": 365,
+        "lookup": 730,
+        "authority": 730,
+        "log_mac": 730,
+        "session": 365,
+        "staff_data": 730,
+        "log_signing": 1_095,
+    }
+)
+"""Days by kind of key, within what NIST SP 800-57 Part 1 Rev. 5, 5.3.6, suggests.
+
+Token keys have none: tokens live as long as what they stand for, and a leaked token key forges nothing.
+"""
+_LONGEST_CRYPTOPERIOD: Final = 3_650
+
+
+def cryptoperiods_of(stated: Table) -> Mapping[str, int]:
+    """Return the days by kind of key, each at its default where the text is silent.
+
+    Raises: InvalidInputError.
+    """
+    stated.refuse_unknown(CRYPTOPERIODS)
+    days = {
+        kind: stated.count(kind, default=usual, most=_LONGEST_CRYPTOPERIOD)
+        for kind, usual in CRYPTOPERIODS.items()
+    }
+    return MappingProxyType(days)

@@ -17,6 +17,7 @@ from vault.access.changes import Attempt, Change, Changes
 from vault.access.entries import Request
 from vault.access.standing import Standing
 from vault.domain.actions import Action
+from vault.rotation.periods import Due, Light, due_dates
 from vault.storage import keys as rows
 from vault.storage.database import Connection
 
@@ -41,6 +42,10 @@ class KeyInfo:
     changed_at: str
     data_keys: int | None
     """Data keys still wrapped under this epoch; None for other kinds."""
+    due_at: str | None
+    """When it is to be replaced; None for a key that is not in use or has no cryptoperiod."""
+    light: Light | None
+    """How late that is."""
 
 
 def rotate(changes: Changes, request: Request) -> Rotated:
@@ -65,10 +70,14 @@ def rotate(changes: Changes, request: Request) -> Rotated:
 def list_keys(changes: Changes, request: Request) -> list[KeyInfo]:
     """List every key with its state and what still hangs on it. Logged."""
 
-    def look(connection: Connection, _standing: Standing) -> list[KeyInfo]:
+    def look(connection: Connection, standing: Standing) -> list[KeyInfo]:
         counts = rows.count_data_keys(connection)
         dates = rows.read_key_dates(connection)
-        return [_info(record, dates[record.name], counts) for record in rows.read_keys(connection)]
+        due = {found.name: found for found in due_dates(standing, request.now_us)}
+        return [
+            _info(record, dates[record.name], counts, due.get(record.name))
+            for record in rows.read_keys(connection)
+        ]
 
     return changes.observe(request, Action.KEY_LIST, look).value
 
@@ -78,8 +87,8 @@ def _move(attempt: Attempt, record: KeyRecord, state: KeyState) -> None:
     rows.set_key_state(attempt.connection, record, state, now_us=attempt.now_us)
 
 
-def _info(record: KeyRecord, dates: tuple[int, int], counts: dict[int, int]) -> KeyInfo:
-    created, changed = (datetime.fromtimestamp(at / 1_000_000, UTC).isoformat() for at in dates)
+def _info(record: KeyRecord, dates: tuple[int, int], counts: dict[int, int], due: Due | None) -> KeyInfo:
+    created, changed = map(_moment, dates)
     return KeyInfo(
         kind=record.kind.value,
         scope=record.scope,
@@ -88,4 +97,10 @@ def _info(record: KeyRecord, dates: tuple[int, int], counts: dict[int, int]) -> 
         created_at=created,
         changed_at=changed,
         data_keys=counts.get(record.version, 0) if record.kind is KeyKind.WRAPPING else None,
+        due_at=None if due is None else _moment(due.at_us),
+        light=None if due is None else due.light,
     )
+
+
+def _moment(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / 1_000_000, UTC).isoformat()

@@ -20,6 +20,7 @@ from vault.audit.journal import Journal
 from vault.audit.outside import OutsideCheckpoint
 from vault.domain.actions import Action
 from vault.rotation.jobs import Worker
+from vault.rotation.periods import Light, due_dates, worst
 from vault.service.approvals import Approvals
 from vault.service.audit import Audit
 from vault.service.background import Background
@@ -55,6 +56,10 @@ class Status:
     next_index: int
     log_key: str
     health: Health
+    keys: Light
+    """How late the latest key is to be replaced."""
+    late: tuple[str, ...]
+    """Names of the keys whose cryptoperiod is over."""
 
 
 class Vault:
@@ -105,6 +110,7 @@ class Vault:
 
     def _status(self, connection: Connection) -> Status:
         counter = self._database.counter(connection)
+        dates = due_dates(self.standings.current, self.now_us())
         return Status(
             vault_id=counter.vault_id.hex(),
             database=self._database.dialect,
@@ -114,6 +120,8 @@ class Vault:
             next_index=counter.next_index,
             log_key=self.audit.public_key(),
             health=self.upkeep.health,
+            keys=worst(dates),
+            late=tuple(due.name for due in dates if due.light is not Light.GREEN),
         )
 
     def show_status(self, request: Request) -> Made[Status]:
