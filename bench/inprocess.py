@@ -101,7 +101,9 @@ def open_hot(site: Site) -> Hot:
     """Open the vault of ``site`` for direct use; the process ends it."""
     open_vault(site.settings).close()
     database = Database.open(site.settings.database_url)
-    standings = Standings(database, Roots(partial(wrapper_of, site.settings, nobody)))
+    standings = Standings(
+        database, Roots(partial(wrapper_of, site.settings, nobody), lambda: datetime.now(UTC))
+    )
     account = standings.current.authority.services[site.client_id]
     held = next(iter(account.credentials))
     actor = standings.current.authority.credentials_by_id[held.id].actor

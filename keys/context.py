@@ -35,11 +35,18 @@ def part(value: bytes) -> bytes:
 
 def utf8(text: str) -> bytes:
     """Return the UTF-8 form of ``text``. Raises MalformedError("text") for a lone surrogate."""
+    encoded = _encoded(text)
+    if encoded is None:
+        # Outside the handler: the codec's error carries the text, and an error raised there keeps it.
+        raise MalformedError("text")
+    return encoded
+
+
+def _encoded(text: str) -> bytes | None:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        # From None: the codec's error carries the text.
-        raise MalformedError("text") from None
+        return None
 
 
 def u32(number: int) -> bytes:

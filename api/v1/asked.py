@@ -105,6 +105,20 @@ class DecisionBody(Body, frozen=True):
     decision: Literal["approve", "refuse"]
 
 
+class RotateKeyBody(Body, frozen=True):
+    """Which key to rotate; the wrapping key when nothing is said."""
+
+    kind: Literal["wrapping", "lookup"] = "wrapping"
+    scope: Annotated[str, Meta(max_length=200)] = ""
+    """Of a lookup key: its field, or ``ref/`` and the kind of subject."""
+
+
+class RedigestBody(Body, frozen=True):
+    """Whose digests to make anew."""
+
+    scope: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
 class DestroyKeyBody(Body, frozen=True):
     """Propose the destruction of a key."""
 

@@ -77,6 +77,8 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
         reason="call centre answers inquiries",
     ),
     asked.DecisionBody(decision="approve"),
+    asked.RotateKeyBody(kind="lookup", scope="member.phone"),
+    asked.RedigestBody(scope="member.phone"),
     asked.DestroyKeyBody(kind="wrapping", version=1),
     told.Logged(**LOGGED),
     told.TokenAnswer(access_token="pva_0100000001", token_type="Bearer", expires_in=600),

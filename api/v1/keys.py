@@ -25,16 +25,19 @@ def list_keys(call: Asked) -> Response:
 
 @router.post(
     "/v1/keys/rotate",
-    dependencies=[NO_BODY],
     **documented(
         Action.KEY_ROTATE,
-        "Make and activate the next wrapping-key epoch",
+        "Make and activate the next version of a key",
+        body=asked.RotateKeyBody,
         answer=told.RotatedAnswer,
+        errors=(404,),
     ),
 )
-def rotate_keys(call: Asked) -> Response:
-    """Rotate: new data keys hang on the new epoch at once; re-wrap the others with ``/v1/keys/rewrap``."""
-    rotated = call.vault.keys.rotate(call.request)
+def rotate_keys(
+    call: Asked, body: Annotated[asked.RotateKeyBody, reading(asked.RotateKeyBody, optional=True)]
+) -> Response:
+    """Rotate: what is new hangs on the new key at once; move the rest with ``rewrap`` or ``redigest``."""
+    rotated = call.vault.keys.rotate(call.request, kind=body.kind, scope=body.scope)
     return answer(told.RotatedAnswer(rotated.old, rotated.new))
 
 
@@ -50,6 +53,22 @@ def rotate_keys(call: Asked) -> Response:
 def rewrap_keys(call: Asked) -> Response:
     """Start it, or join the one under way. A node does it in the background: see ``/v1/keys/jobs``."""
     made = call.vault.keys.rewrap(call.request)
+    return answer(told.JobAnswer(job=_job(made.value), **logged(made)))
+
+
+@router.post(
+    "/v1/keys/redigest",
+    **documented(
+        Action.KEY_REDIGEST,
+        "Start to digest values anew under the lookup key in force",
+        body=asked.RedigestBody,
+        answer=told.JobAnswer,
+        errors=(404, 409),
+    ),
+)
+def redigest(call: Asked, body: Annotated[asked.RedigestBody, reading(asked.RedigestBody)]) -> Response:
+    """Start it, or join the one under way. Search finds by both keys meanwhile."""
+    made = call.vault.keys.redigest(call.request, body.scope)
     return answer(told.JobAnswer(job=_job(made.value), **logged(made)))
 
 

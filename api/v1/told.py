@@ -231,7 +231,7 @@ class KeyList(Answer, frozen=True):
 
 
 class RotatedAnswer(Answer, frozen=True):
-    """Wrapping-key epochs before and after."""
+    """Versions before and after."""
 
     old: int
     new: int
@@ -243,7 +243,7 @@ class JobState(Answer, frozen=True):
     id: str
     kind: str
     target: str
-    """The epoch it moves data keys to."""
+    """The epoch it moves data keys to, or the scope whose digests it makes anew."""
     state: Literal["running", "done"]
     total: int
     done: int

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.command import add, group
 from cli.local.homes import Home, home_of
-from cli.local.unsealing import Recovery, RootKey, UnsealFd, asker, holder, tell_shares, words
+from cli.local.unsealing import UnsealFd, asker, holder, tell_shares, words
 from cli.output import Output
+from vault.domain.errors import InvalidInputError
 
+if TYPE_CHECKING:
+    from vault.assembly.rootkeys import RootChange
+
+NewRootKey = Annotated[
+    str | None,
+    typer.Option("--root-key", metavar="HOLDER", help="What seals it; else what sealed the one before."),
+]
+NewRecovery = Annotated[
+    str | None,
+    typer.Option("--recovery", metavar="HOLDER", help="What seals its copy; else what did before."),
+]
 RecoveryFile = Annotated[
     Path | None, typer.Option("--recovery-file", help="The key file, if one seals the copy for recovery.")
 ]
@@ -46,8 +60,8 @@ def rotate(
     out: Output,
     *,
     home: Home = None,
-    root_key: RootKey = "file",
-    recovery: Recovery = "shamir:2/3",
+    root_key: NewRootKey = None,
+    recovery: NewRecovery = None,
     from_recovery: FromRecovery = False,
     recovery_file: RecoveryFile = None,
     unseal_fd: UnsealFd = None,
@@ -64,14 +78,28 @@ def rotate(
 
     ask = asker(unseal_fd)
     sealing = Sealing(
-        root=holder(root_key, option="--root-key"),
-        recovery=holder(recovery, option="--recovery"),
+        root=None if root_key is None else holder(root_key, option="--root-key"),
+        recovery=None if recovery is None else holder(recovery, option="--recovery"),
         ask=ask,
     )
-    settings = Settings.load(home_of(home))
+    if recovery_file is not None and not from_recovery:
+        raise InvalidInputError(
+            "goes with --from-recovery; a file for the new copy is --recovery file:PATH",
+            field="--recovery-file",
+            rule="exclusive",
+        )
     changed = change_root_key(
-        settings, sealing, ask=ask, from_recovery=from_recovery, recovery_file=recovery_file
+        Settings.load(home_of(home)),
+        sealing,
+        partial(_announce, out),
+        ask=ask,
+        from_recovery=from_recovery,
+        recovery_file=recovery_file,
     )
+    _tell(out, changed)
+
+
+def _tell(out: Output, changed: RootChange) -> None:
     if out.as_json:
         out.document(
             {
@@ -83,11 +111,18 @@ def rotate(
             }
         )
         return
-    out.line(f"Root key {changed.new} is in force; {changed.old} opens nothing any more.")
-    tell_shares(out, "It is sealed by", changed.root_key, changed.shares)
-    tell_shares(out, "A copy of it, for recovery, by", changed.recovery, changed.recovery_shares)
+    out.line(f"\nRoot key {changed.new} is in force; {changed.old} opens nothing any more.")
     if changed.old_file is not None:
         out.note(f"Destroy {changed.old_file} with every copy: it still opens older copies of the database.")
+
+
+def _announce(out: Output, change: RootChange) -> None:
+    """Print the shares before the change is made: nobody may be left with a root key and no shares."""
+    out.note(f"Root key {change.new}. What follows holds once it is said to be in force.")
+    say = out.note if out.as_json else out.line
+    tell_shares(say, "It is sealed by", change.root_key, change.shares)
+    tell_shares(say, "A copy of it, for recovery, by", change.recovery, change.recovery_shares)
+    sys.stdout.flush()
 
 
 def recover(

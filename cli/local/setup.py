@@ -125,8 +125,8 @@ def _tell(out: Output, folder: Path, made: Initialised, logins: Mapping[Role, st
         )
         return
     _tell_people(out, folder, invited)
-    tell_shares(out, "The root key is sealed by", made.root_key, made.shares)
-    tell_shares(out, "A copy of it, for recovery, by", made.recovery, made.recovery_shares)
+    tell_shares(out.line, "The root key is sealed by", made.root_key, made.shares)
+    tell_shares(out.line, "A copy of it, for recovery, by", made.recovery, made.recovery_shares)
     out.note("Keep what opens either of them apart, and never beside the database or a copy of it.")
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from cli import asking
-from cli.output import Output
 from vault.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -48,6 +47,7 @@ RootKeySettings = Annotated[
 ]
 
 WORDS_A_LINE: Final = 8
+SHARE_WORDS: Final = 33
 
 _SHARES: Final = re.compile(r"shamir:(\d{1,2})/(\d{1,2})").fullmatch
 _PLAIN: Final = frozenset({"file", "passphrase", "openbao", "pkcs11", "aws_kms"})
@@ -55,14 +55,13 @@ _PLAIN: Final = frozenset({"file", "passphrase", "openbao", "pkcs11", "aws_kms"}
 
 def asker(descriptor: int | None) -> Ask:
     """Return what is asked for a passphrase or a share: the descriptor, the terminal, or nobody."""
-    from vault.assembly import by_asking, by_reading, nobody
+    from vault.assembly import Patient, by_reading, nobody
 
     if descriptor is not None:
         return by_reading(descriptor)
     if not sys.stdin.isatty():
         return nobody
-    ask: Callable[[str], str] = _at_the_terminal
-    return by_asking(ask)
+    return Patient(_at_the_terminal, _tell)
 
 
 def holder(text: str, *, option: str) -> New:
@@ -76,7 +75,8 @@ def holder(text: str, *, option: str) -> New:
     kind, _, path = text.partition(":")
     if kind == "file" and path:
         return New("file", file=Path(path).expanduser().absolute())
-    raise InvalidInputError(f"{option}: one of those in --help", field=option, rule="choice")
+    known = "file, passphrase, shamir:K/N, openbao, pkcs11, aws_kms; for recovery file:PATH"
+    raise InvalidInputError(f"one of {known}", field=option, rule="choice")
 
 
 def tables(path: Path | None) -> str:
@@ -92,7 +92,28 @@ def tables(path: Path | None) -> str:
 
 
 def _at_the_terminal(what: str) -> str:
-    return asking.ask_secret(f"Root key, {what}", option="--unseal-fd")
+    question = f"Root key, {what}"
+    if what.startswith("share"):
+        return _share(question)
+    while True:
+        answer = asking.ask_secret(question, option="--unseal-fd")
+        # What is new is not seen as it is typed, and nobody could correct it later.
+        if not what.startswith("new ") or asking.ask_secret("The same again", option="--unseal-fd") == answer:
+            return answer
+        sys.stderr.write("The two differ.\n")
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _share(question: str) -> str:
+    """Return a share typed on one line or on several, as it was printed."""
+    typed: list[str] = []
+    while len(typed) < SHARE_WORDS:
+        typed += asking.ask_secret(question, option="--unseal-fd").split()
+        question = f"{len(typed)} of {SHARE_WORDS} words; go on"
+    return " ".join(typed)
 
 
 def words(shares: Iterable[Any]) -> list[str]:
@@ -100,11 +121,11 @@ def words(shares: Iterable[Any]) -> list[str]:
     return [share.expose() for share in shares]
 
 
-def tell_shares(out: Output, what: str, sealed_by: str, shares: Iterable[Any]) -> None:
-    """Print what seals a copy of the root key, and its shares if it is made of shares."""
-    out.line(f"\n{what}: {sealed_by}.")
+def tell_shares(say: Callable[[str], None], what: str, sealed_by: str, shares: Iterable[Any]) -> None:
+    """Say what seals a copy of the root key, and its shares if it is made of shares."""
+    say(f"\n{what}: {sealed_by}.")
     for number, text in enumerate(words(shares), start=1):
-        out.line(f"\n  share {number}, shown this once:")
+        say(f"\n  share {number}, shown this once:")
         pieces = text.split()
         for start in range(0, len(pieces), WORDS_A_LINE):
-            out.line(f"    {' '.join(pieces[start : start + WORDS_A_LINE])}")
+            say(f"    {' '.join(pieces[start : start + WORDS_A_LINE])}")

@@ -29,7 +29,7 @@ def add_to(app: typer.Typer) -> None:
     )
     add_remote(grant, "list", list_grants, "piivault grant list")
     add_remote(grant, "revoke", revoke, "piivault grant revoke grt_0123456789abcdef0123")
-    approval = group("approval", "What waits for the officer.", parent=app)
+    approval = group("approval", "What waits for a second person.", parent=app)
     add_remote(approval, "list", list_approvals, "piivault approval list", "piivault approval list --all")
     add_remote(approval, "approve", approve, "piivault approval approve apr_0123456789abcdef0123")
     add_remote(approval, "refuse", refuse, "piivault approval refuse apr_0123456789abcdef0123")
@@ -176,4 +176,8 @@ def refuse(server: Server, out: Output, approval_id: ApprovalId) -> None:
 
 def _decide(server: Server, out: Output, approval_id: str, decision: str) -> None:
     answer = server.post(f"/v1/approvals/{quote(approval_id, safe='')}", {"decision": decision})
-    tell(out, answer, f"{approval_id} is {'approved' if decision == 'approve' else 'refused'}.")
+    told = f"{approval_id} is {'approved' if decision == 'approve' else 'refused'}."
+    about = answer.body["approval"]
+    if about["kind"] == "key" and decision == "approve":
+        told += f" The key {about['target']} is destroyed."
+    tell(out, answer, told)

@@ -10,8 +10,10 @@ import typer
 
 from cli.output import Output, moment
 from cli.remote.command import add_remote, tell
-from cli.remote.server import Server
+from cli.remote.server import Answer, Server
 from vault.domain.errors import TamperDetectedError
+
+THINGS: Final = {"rewrap": "data keys", "redigest": "digests"}
 
 COUNTS: Final = ("data_keys", "values", "digests")
 
@@ -25,6 +27,13 @@ def add_to(keys: typer.Typer) -> None:
     add_remote(keys, "list", list_keys, "piivault keys list")
     add_remote(keys, "rotate", rotate, "piivault keys rotate && piivault keys rewrap")
     add_remote(keys, "rewrap", rewrap, "piivault keys rewrap", "piivault keys rewrap --no-wait --json")
+    add_remote(
+        keys,
+        "redigest",
+        redigest,
+        "piivault keys rotate --kind lookup --scope member.phone && piivault keys redigest member.phone",
+        "piivault keys redigest ref/member",
+    )
     add_remote(keys, "jobs", jobs, "piivault keys jobs")
     add_remote(keys, "census", census, "piivault keys census")
     add_remote(
@@ -69,17 +78,26 @@ def _due(item: dict[str, Any]) -> str | None:
     return f"{item['due_at'][:10]}{late}"
 
 
-def rotate(server: Server, out: Output) -> None:
-    """Put the next wrapping key in force.
+Kind = Annotated[str, typer.Option("--kind", help="wrapping or lookup.")]
+Scope = Annotated[str, typer.Option("--scope", help="Of a lookup key: its field, or ref/ and the kind.")]
 
-    For administrators. New data uses it at once; what is there moves with
-    "keys rewrap".
+
+def rotate(server: Server, out: Output, *, kind: Kind = "wrapping", scope: Scope = "") -> None:
+    """Put the next version of a key in force.
+
+    For administrators. What is new uses it at once; what is there moves with
+    "keys rewrap", or with "keys redigest" for a lookup key.
     """
-    answer = server.post("/v1/keys/rotate")
+    answer = server.post("/v1/keys/rotate", {"kind": kind, "scope": scope})
     old, new = answer.body["old"], answer.body["new"]
-    tell(out, answer, f"Epoch {new} is in force; {old} only unwraps. Go on with: piivault keys rewrap")
+    if kind == "wrapping":
+        told = f"Epoch {new} is in force; {old} only unwraps. Go on with: piivault keys rewrap"
+    else:
+        told = f"Version {new} is in force; {old} only finds. Go on with: piivault keys redigest {scope}"
+    tell(out, answer, told)
 
 
+OfScope = Annotated[str, typer.Argument(metavar="SCOPE", help="A field, or ref/ and the kind of subject.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end, or only start it.")]
 
 
@@ -89,25 +107,43 @@ def rewrap(server: Server, out: Output, *, wait: Wait = True) -> None:
     For administrators. The server does it in the background, on one node at a
     time, and goes on whatever happens to this command: run it again to watch.
     """
-    answer = server.post("/v1/keys/rewrap")
+    _see_through(server, out, server.post("/v1/keys/rewrap"), wait=wait)
+
+
+def redigest(server: Server, out: Output, *, scope: OfScope, wait: Wait = True) -> None:
+    """Digest every value of a field anew under its lookup key in force.
+
+    For administrators. Search finds by both keys meanwhile. The server does it
+    in the background: see "keys rewrap".
+    """
+    _see_through(server, out, server.post("/v1/keys/redigest", {"scope": scope}), wait=wait)
+
+
+def _see_through(server: Server, out: Output, answer: Answer, *, wait: bool) -> None:
     job = answer.body["job"]
+    things = THINGS[job["kind"]]
     if wait:
-        job = follow(server, out, job)
+        try:
+            job = follow(server, out, job)
+        except KeyboardInterrupt:
+            out.note("The job goes on. Run this again to watch it.")
+            raise
     if out.as_json:
         out.document({**answer.body, "job": job})
     elif wait:
-        out.line(f"{job['done']:,} data keys moved to epoch {job['target']}.")
+        out.line(f"{job['done']:,} {things} moved to the key in force.")
     else:
-        out.line(f"{job['id']} is under way: {job['total']:,} data keys. See: piivault keys jobs")
+        out.line(f"{job['id']} is under way: {job['total']:,} {things}. See: piivault keys jobs")
     if job["failed"]:
-        raise TamperDetectedError(f"{job['failed']:,} data keys do not unwrap; see the alarms in the log")
+        raise TamperDetectedError(f"{job['failed']:,} {things} do not open; see the alarms in the log")
 
 
 def follow(server: Server, out: Output, job: dict[str, Any]) -> dict[str, Any]:
     """Show how far ``job`` is until it has ended, and return it as it is then."""
     rests = chain(QUICK, repeat(SLOW))
-    with out.progress("data keys") as progress:
-        task = progress.add_task("re-wrapping", total=job["total"], completed=job["done"])
+    things = THINGS[job["kind"]]
+    with out.progress(things) as progress:
+        task = progress.add_task(things, total=job["total"], completed=job["done"])
         while job["state"] == "running":
             time.sleep(next(rests))
             jobs = {item["id"]: item for item in server.get("/v1/keys/jobs").body["items"]}
@@ -170,8 +206,6 @@ def census(server: Server, out: Output) -> None:
 
 
 Version = Annotated[int, typer.Argument(min=1, help="Version of the key; of a wrapping key, its epoch.")]
-Kind = Annotated[str, typer.Option("--kind", help="wrapping or lookup.")]
-Scope = Annotated[str, typer.Option("--scope", help="Of a lookup key: its field, or ref/ and the kind.")]
 
 
 def destroy(

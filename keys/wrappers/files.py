@@ -12,6 +12,12 @@ from keys.secret import SecretBytes
 _OTHERS = 0o077
 
 
+HINTS = {
+    "missing": "put it back from its copy; without one: piivault keys root rotate --from-recovery",
+    "permissions": "ask who has read it, then: chmod 600",
+}
+
+
 def read_private(path: Path, *, what: str, limit: int) -> SecretBytes:
     """Return the ``limit`` bytes or fewer in ``path``, checked on the open file so that nobody can swap it.
 
@@ -24,13 +30,13 @@ def read_private(path: Path, *, what: str, limit: int) -> SecretBytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         rule = "not_regular" if path.is_symlink() else "missing"
-        raise WrapperUnavailableError(rule, about) from None
+        raise WrapperUnavailableError(rule, about, HINTS.get(rule, "")) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise WrapperUnavailableError("not_regular", about)
         if status.st_mode & _OTHERS:
-            raise WrapperUnavailableError("permissions", about)
+            raise WrapperUnavailableError("permissions", about, HINTS["permissions"])
         content = SecretBytes(os.read(descriptor, limit + 1))
     except OSError:
         raise WrapperUnavailableError("unreadable", about) from None

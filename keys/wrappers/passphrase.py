@@ -143,7 +143,7 @@ def read_passphrase(descriptor: int) -> SecretText:
     Raises WrapperUnavailableError: "unreadable", "format" for more than 1,024
     bytes before the line feed or what is not UTF-8, "empty".
     """
-    subject = f"passphrase on file descriptor {descriptor}"
+    subject = f"line on file descriptor {descriptor}"
     line = _line(descriptor)
     if line is None:
         raise WrapperUnavailableError("unreadable", subject, "open it for reading, as in: 3< FILE")
@@ -151,7 +151,7 @@ def read_passphrase(descriptor: int) -> SecretText:
     if text is None:
         raise WrapperUnavailableError("format", subject, f"one line of UTF-8, at most {MAX_LINE:,} bytes")
     if not text.expose():
-        raise WrapperUnavailableError("empty", subject, "write the passphrase and a line feed to it")
+        raise WrapperUnavailableError("empty", subject, "write a passphrase or the next share to it")
     return text
 
 

@@ -44,7 +44,7 @@ _FAULTS: Final[tuple[tuple[int, re.Pattern[str], str], ...]] = (
 _HINTS: Final = {
     "denied": "the token is expired, revoked or wrong, or lacks the policy: get a new token",
     "key_type": "make a key of type aes256-gcm96 or chacha20-poly1305 that is not derived",
-    "missing_key": "it was never made, or deleted: restore it, or what it sealed is lost",
+    "missing_key": "it was never made, or deleted: restore it, or piivault keys root rotate --from-recovery",
     "missing_mount": "enable the transit engine there, or name the right mount",
     "missing_namespace": "name the right namespace",
     "not_bound": "it ignores associated data: use OpenBao, or Vault 1.13 or newer",

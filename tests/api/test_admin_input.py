@@ -48,6 +48,8 @@ GRANT = {
         ("/v1/grants", {**GRANT, "valid_days": 366}, "valid_days", "range"),
         ("/v1/grants", {**GRANT, "reason": "call 010-1234-5678"}, "reason", "phone_number"),
         ("/v1/keys/rewrap", {"after": [1]}, "body", "unknown_field"),
+        ("/v1/keys/rotate", {"kind": "token"}, "kind", "choice"),
+        ("/v1/keys/redigest", {}, "scope", "required"),
         ("/v1/keys/destroy", {"version": 1}, "kind", "required"),
         ("/v1/keys/destroy", {"kind": "wrapping"}, "version", "required"),
         ("/v1/keys/destroy", {"kind": "token", "version": 1}, "kind", "choice"),
@@ -73,6 +75,8 @@ def test_names_member_and_rule(world: World, path: str, body: dict[str, Any], fi
         ("POST", "/v1/grants/grt_" + "0" * 20 + "/revoke", None),
         ("POST", "/v1/services", {"name": "x", "owner": NOBODY}),
         ("POST", "/v1/keys/destroy", {"kind": "wrapping", "version": 9}),
+        ("POST", "/v1/keys/rotate", {"kind": "lookup", "scope": "member.nothing"}),
+        ("POST", "/v1/keys/redigest", {"scope": "member.nothing"}),
         ("POST", "/v1/grants", {**GRANT, "actor_kind": "staff", "actor_id": NOBODY}),
     ],
 )

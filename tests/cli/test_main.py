@@ -33,7 +33,7 @@ WANTED = [
     *("grant propose", "grant list", "grant revoke"),
     *("approval list", "approval approve", "approval refuse"),
     *("token show", "token revoke", "keys list", "keys rotate", "keys rewrap"),
-    *("keys jobs", "keys census", "keys destroy", "keys root rotate", "drill recovery"),
+    *("keys jobs", "keys census", "keys destroy", "keys redigest", "keys root rotate", "drill recovery"),
     *("audit list", "audit show", "audit export", "audit key", "audit verify"),
 ]
 
@@ -92,7 +92,7 @@ def test_with_json_an_error_is_one_object_too(command: Command) -> None:
 def test_a_group_alone_shows_its_help(command: Command) -> None:
     ran = command("keys")
     assert ran.code == 2
-    assert "Put the next wrapping key in force." in ran.err
+    assert "Put the next version of a key in force." in ran.err
 
 
 def test_help_goes_to_stdout(command: Command) -> None:

@@ -64,8 +64,9 @@ def test_a_passphrase_opens_what_it_sealed(command: Command, home: Path) -> None
     assert PASSPHRASE not in ran.out + ran.err
     shut = command("status", "--home", home)
     assert (shut.code, "--unseal-fd" in shut.err) == (7, True)
-    with lines(PASSPHRASE, PASSPHRASE) as descriptor:
-        changed = command("keys", "root", "rotate", "--home", home, "--unseal-fd", descriptor)
+    with lines(PASSPHRASE) as descriptor:
+        to_a_file = ("--root-key", "file", "--unseal-fd", descriptor)
+        changed = command("keys", "root", "rotate", "--home", home, *to_a_file)
     assert "Root key 2 is in force; 1 opens nothing any more." in changed.out
     assert "It is sealed by: key file" in changed.out
     opened = command("status", "--home", home)
@@ -86,7 +87,33 @@ def test_a_passphrase_is_typed_at_a_terminal(
     ran = command("init", *options, typed="")
     assert ran.code == 0, ran.err
     assert command("status", "--home", home, typed="").code == 0
-    assert typed == ["Root key, passphrase: "] * 2
+    # What is new is typed twice: nobody could correct it later.
+    assert typed == ["Root key, new passphrase: ", "The same again: ", "Root key, passphrase: "]
+
+
+def test_a_share_is_typed_as_it_was_printed_and_again_when_mistyped(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = command("init", "--home", home, "--policy", POLICY, *PEOPLE, "--json").json["recovery"]["shares"]
+    words = shares[0].split()
+    typed = [
+        " ".join([*words[:32], "academic"]),
+        *(" ".join(words[start : start + 8]) for start in range(0, 33, 8)),
+        shares[0],
+        shares[1],
+    ]
+    monkeypatch.setattr("getpass.getpass", lambda *_: typed.pop(0))
+    ran = command("drill", "recovery", "--home", home, typed="")
+    assert ran.code == 0, ran.err
+    assert "share_malformed" in ran.err
+    assert "share_duplicate" in ran.err
+    assert typed == []
+
+
+def test_a_recovery_file_is_named_with_from_recovery_only(command: Command, home: Path) -> None:
+    command("init", "--home", home, "--policy", POLICY, *PEOPLE)
+    ran = command("keys", "root", "rotate", "--home", home, "--recovery-file", "x.key")
+    assert (ran.code, "--from-recovery" in ran.err) == (2, True)
 
 
 def test_a_new_root_key_says_what_to_destroy(command: Command, home: Path) -> None:

@@ -257,7 +257,7 @@ class TestKeys:
         assert (refused.code, f"{before:,} data keys still hang" in refused.err) == (5, True)
         done = at_town("keys", "rewrap", "--json", *ADMINISTRATOR).json["job"]
         assert (done["state"], done["failed"], done["done"]) == ("done", 0, before)
-        assert "0 data keys moved" in at_town("keys", "rewrap", *ADMINISTRATOR).out
+        assert "0 data keys moved to the key in force" in at_town("keys", "rewrap", *ADMINISTRATOR).out
         table = at_town("keys", "list", *ADMINISTRATOR).out
         assert " deactivated " in table
         assert at_town("keys", "rotate", *HANDLER).code == 4
@@ -290,7 +290,15 @@ class TestKeys:
     def test_follows_a_rewrap_and_says_what_does_not_unwrap(self, command: Command) -> None:
         from cli.remote import profiles
 
-        job = {"id": "job_1", "state": "running", "target": "2", "total": 503, "done": 0, "failed": 0}
+        job = {
+            "id": "job_1",
+            "kind": "rewrap",
+            "state": "running",
+            "target": "2",
+            "total": 503,
+            "done": 0,
+            "failed": 0,
+        }
         half = {**job, "done": 500}
         done = {**job, "state": "done", "done": 502, "failed": 1}
         answers = [{"job": job}, {"items": [half]}, {"items": [done]}]
@@ -299,13 +307,21 @@ class TestKeys:
             ran = command("keys", "rewrap")
         assert len(stub.seen) == 3
         assert ran.code == 6
-        assert "502 data keys moved to epoch 2." in ran.out
-        assert "1 data keys do not unwrap" in ran.err
+        assert "502 data keys moved to the key in force." in ran.out
+        assert "1 data keys do not open" in ran.err
 
     def test_starts_a_rewrap_without_waiting_for_it(self, command: Command) -> None:
         from cli.remote import profiles
 
-        job = {"id": "job_1", "state": "running", "target": "2", "total": 1_503, "done": 0, "failed": 0}
+        job = {
+            "id": "job_1",
+            "kind": "rewrap",
+            "state": "running",
+            "target": "2",
+            "total": 1_503,
+            "done": 0,
+            "failed": 0,
+        }
         with StubServer(Canned(200, {"job": job})) as stub:
             profiles.save("default", profiles.Profile(stub.url, "mina", "pvn_1", "ses_1", ""))
             ran = command("keys", "rewrap", "--no-wait")

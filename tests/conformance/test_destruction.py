@@ -9,6 +9,7 @@ from keys.keyring import KeyKind
 from keys.states import KeyState
 from tests.conformance.counter import Counter, item, phone
 from tests.support.furnished import phones
+from vault.access import staff
 from vault.domain.errors import AccessDeniedError, ConflictError, InvalidInputError, NotFoundError
 from vault.domain.model import Role
 from vault.rotation.census import Hanging
@@ -130,7 +131,7 @@ def test_refuses_a_key_that_something_hangs_on(two: Counter) -> None:
 
 
 def test_refuses_the_key_in_force(two: Counter) -> None:
-    with pytest.raises(ConflictError, match="active"):
+    with pytest.raises(ConflictError, match="the key is active"):
         _propose(two, 2)
 
 
@@ -144,7 +145,7 @@ def test_refuses_a_second_proposal_of_the_same_key(two: Counter) -> None:
 def test_refuses_a_key_that_is_gone_already(two: Counter) -> None:
     _rewrap(two)
     _decide(two, _propose(two), by="second")
-    with pytest.raises(ConflictError, match="destroyed"):
+    with pytest.raises(ConflictError, match="destroyed already"):
         _propose(two)
 
 
@@ -225,8 +226,41 @@ def test_a_planted_approval_destroys_nothing(two: Counter) -> None:
 
 
 def test_a_lookup_key_in_use_is_not_destroyed(two: Counter) -> None:
-    with pytest.raises(ConflictError, match="active"):
+    with pytest.raises(ConflictError, match="the key is active"):
         _propose(two, kind="lookup", scope="member.phone")
     two.change(tables.key, {"kind": "lookup", "scope": "member.phone"}, state=KeyState.DEACTIVATED.value)
     with pytest.raises(ConflictError, match="6 digests"):
         _propose(two, kind="lookup", scope="member.phone")
+
+
+def test_the_proposer_takes_a_proposal_back(two: Counter) -> None:
+    _rewrap(two)
+    _decide(two, _propose(two), by="admin", approve=False)
+    _decide(two, _propose(two, by="second"), by="admin")
+    assert _epoch(two) == ("destroyed", b"")
+
+
+def test_a_proposal_ends_with_whoever_made_it(two: Counter) -> None:
+    """Or one remaining administrator would end a key alone."""
+    _rewrap(two)
+    waiting = _propose(two, by="second")
+    staff.leave(two.vault.changes, two.furnished.request(two.actor("admin")), two.actor("second").id)
+    assert two.row(tables.approval, id=waiting)["state"] == "refused"
+    with pytest.raises(ConflictError, match="decided already"):
+        _decide(two, waiting, by="admin")
+    assert _epoch(two)[0] == "deactivated"
+
+
+def test_the_header_of_a_data_key_counts_not_what_stands_beside_it(two: Counter) -> None:
+    """Whoever holds the database can make the column say another epoch."""
+    two.tamper(update(tables.data_key).values(epoch=2))
+    assert _census(two)["wrapping//1"].data_keys == 0
+    with pytest.raises(ConflictError, match="6 data keys"):
+        _propose(two)
+
+
+@pytest.mark.parametrize("scope", ["회원 전화", "a b", "x" * 150, "a/b/c"])
+def test_refuses_a_scope_that_no_key_can_have(two: Counter, scope: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        _propose(two, kind="lookup", scope=scope)
+    assert (refused.value.field, refused.value.rule) == ("scope", "shape")

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import update
 
+from keys.errors import MalformedError, WrapperUnavailableError
+from keys.rootkey import RootKey
 from keys.secret import SecretText
 from tests.conformance.counter import Counter, phone
 from tests.support.furnished import phones
+from vault.access.roots import Roots
 from vault.assembly import Ask, New, Sealing, change_root_key, drill_recovery, open_vault
-from vault.assembly.rootkeys import RootChanged
-from vault.domain.errors import ConflictError, InvalidInputError, OutcomeUnknownError, UnavailableError
+from vault.assembly.rootkeys import RootChange
+from vault.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    OutcomeUnknownError,
+    SealedError,
+    UnavailableError,
+)
 from vault.service.vault import Vault
 from vault.storage import database, roots, tables
 
@@ -35,7 +45,7 @@ def _all_open(counter: Counter, tokens: list[str], vault: Vault | None = None) -
     assert [answer.get("value") for answer in opened] == list(phones(len(tokens)))
 
 
-def _change(counter: Counter, sealing: Sealing | None = None, **more: object) -> RootChanged:
+def _change(counter: Counter, sealing: Sealing | None = None, **more: object) -> RootChange:
     settings = counter.furnished.settings
     return change_root_key(settings, sealing or Sealing(), clock=counter.furnished.clock, **more)  # type: ignore[arg-type]
 
@@ -45,7 +55,7 @@ def _copies(counter: Counter) -> list[roots.RootRow]:
         return roots.read_roots(connection)
 
 
-def _words(changed: RootChanged) -> list[str]:
+def _words(changed: RootChange) -> list[str]:
     return [share.expose() for share in changed.recovery_shares]
 
 
@@ -87,14 +97,42 @@ def test_a_running_node_takes_the_new_root_key_by_itself(counter: Counter) -> No
     counter.verify_log()
 
 
-def test_a_running_node_without_the_new_root_key_reveals_nothing_and_says_why(counter: Counter) -> None:
+def test_a_running_node_without_the_new_root_key_reveals_nothing(
+    counter: Counter, caplog: pytest.LogCaptureFixture
+) -> None:
     tokens = _fill(counter)
     _change(counter)
     _file(counter, 2).rename(_file(counter, 9))
-    with pytest.raises(UnavailableError, match="missing"):
-        counter.detokenize(*tokens)
+    for _ in range(3):
+        with pytest.raises(UnavailableError) as refused:
+            counter.detokenize(*tokens)
+        # Whoever asks may be a stranger; where the file should be stands in the log, once per try.
+        assert refused.value.detail == "the root key cannot be opened on this node"
+    (logged,) = [record.getMessage() for record in caplog.records]
+    assert logged.startswith(
+        f"root key 2: the root key cannot be used: key file {_file(counter, 2)}: missing"
+    )
+    assert logged.endswith("piivault keys root rotate --from-recovery")
     _file(counter, 9).rename(_file(counter, 2))
+    counter.furnished.clock.pass_time(seconds=6)
     _all_open(counter, tokens)
+
+
+def test_a_refused_pin_is_never_tried_again(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def refuse(row: roots.RootRow) -> NoReturn:
+        tried.append(row.version)
+        raise WrapperUnavailableError("pin", "PKCS#11 token t, key k", "correct it")
+
+    tokens = _fill(counter)
+    _change(counter)
+    monkeypatch.setattr(counter.vault.standings.roots, "_wrappers", refuse)
+    for _ in range(3):
+        counter.furnished.clock.pass_time(seconds=60)
+        with pytest.raises(UnavailableError):
+            counter.detokenize(*tokens)
+    assert tried == [2]
 
 
 def test_the_holder_changes_with_the_root_key(counter: Counter) -> None:
@@ -104,8 +142,12 @@ def test_the_holder_changes_with_the_root_key(counter: Counter) -> None:
     vault = open_vault(counter.furnished.settings, clock=counter.furnished.clock, ask=saying(PASSPHRASE))
     _all_open(counter, tokens, vault)
     vault.close()
-    again = _change(counter, Sealing(root=New("file")), ask=saying(PASSPHRASE))
-    assert (again.new, again.old_file) == (3, None)
+    # What holds it stays the same when nothing is said.
+    kept = _change(counter, Sealing(ask=saying("another long passphrase")), ask=saying(PASSPHRASE))
+    assert kept.root_key.startswith("passphrase")
+    asked = saying("another long passphrase")
+    again = _change(counter, Sealing(root=New("file")), ask=asked)
+    assert (again.new, again.old_file) == (4, None)
     _all_open(counter, tokens, counter.node())
 
 
@@ -115,7 +157,7 @@ def test_nobody_is_asked_once_a_vault_is_open(counter: Counter) -> None:
     ask = saying(PASSPHRASE, PASSPHRASE)
     vault = open_vault(counter.furnished.settings, clock=counter.furnished.clock, ask=ask)
     _change(counter, Sealing(root=New("passphrase"), ask=saying(PASSPHRASE)), ask=saying(PASSPHRASE))
-    with pytest.raises(UnavailableError, match="nobody can be asked"):
+    with pytest.raises(UnavailableError, match="on this node"):
         counter.detokenize(*tokens, at=vault)
     vault.close()
 
@@ -140,26 +182,113 @@ def test_what_fails_before_the_commit_leaves_the_old_root_key(
     _all_open(counter, tokens, counter.node())
 
 
-def test_an_unknown_outcome_keeps_both_key_files(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OutcomeUnknownError("no answer"), KeyboardInterrupt()])
+def test_a_commit_whose_answer_was_lost_is_looked_up(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Whoever presses Ctrl-C while a commit waits has not stopped it."""
     tokens = _fill(counter)
     commit: Callable[..., None] = database._commit
 
     def lose_the_answer(*arguments: object) -> None:
         commit(*arguments)
-        raise OutcomeUnknownError("the database did not answer a commit")
+        raise error
 
     monkeypatch.setattr(database, "_commit", lose_the_answer)
-    with pytest.raises(OutcomeUnknownError):
-        _change(counter)
+    changed = _change(counter)
     monkeypatch.undo()
-    assert _file(counter, 1).exists()
+    assert (changed.new, len(changed.recovery_shares)) == (2, 3)
     assert _file(counter, 2).exists()
     _all_open(counter, tokens, counter.node())
 
 
+def test_nothing_is_taken_away_while_nobody_knows_the_outcome(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = _fill(counter)
+    commit: Callable[..., None] = database._commit
+    told: list[RootChange] = []
+
+    def go_away(*arguments: object) -> None:
+        commit(*arguments)
+        monkeypatch.setattr("vault.assembly.rootkeys.read_roots", _away)
+        raise OutcomeUnknownError("no answer")
+
+    monkeypatch.setattr(database, "_commit", go_away)
+    with pytest.raises(OutcomeUnknownError, match="keep every key file and every share"):
+        change_root_key(counter.furnished.settings, Sealing(), told.append, clock=counter.furnished.clock)
+    monkeypatch.undo()
+    assert _file(counter, 1).exists()
+    assert _file(counter, 2).exists()
+    # The shares were told before the commit.
+    words = _words(told[0])
+    assert drill_recovery(counter.furnished.settings, ask=saying(*words[:2])).version == 2
+    _all_open(counter, tokens, counter.node())
+
+
+def _away(*_arguments: object) -> NoReturn:
+    raise UnavailableError("the database cannot be reached")
+
+
+def test_others_may_change_the_vault_while_somebody_types(counter: Counter) -> None:
+    def slow(_what: str) -> SecretText:
+        counter.vault.keys.rotate(counter.furnished.request(counter.actor("admin")))
+        return SecretText(PASSPHRASE)
+
+    tokens = _fill(counter)
+    assert _change(counter, Sealing(root=New("passphrase"), ask=slow)).new == 2
+    vault = open_vault(counter.furnished.settings, clock=counter.furnished.clock, ask=saying(PASSPHRASE))
+    _all_open(counter, tokens, vault)
+    vault.close()
+
+
+def test_two_changes_at_once_are_one_too_many(counter: Counter) -> None:
+    seen: list[str] = []
+
+    def busy(_what: str) -> SecretText:
+        with pytest.raises(ConflictError, match="already"):
+            _change(counter)
+        seen.append("refused")
+        return SecretText(PASSPHRASE)
+
+    _change(counter, Sealing(root=New("passphrase"), ask=busy))
+    assert seen == ["refused"]
+
+
+def test_shares_are_asked_for_by_number_when_the_root_key_changes(counter: Counter) -> None:
+    changed = _change(counter, Sealing(root=New("shamir", threshold=2, shares=2)))
+    words = [share.expose() for share in changed.shares]
+    with pytest.raises(InvalidInputError) as refused:
+        _change(counter, ask=saying(*words))
+    assert (refused.value.field, refused.value.rule) == ("root_key", "required")
+
+
+def test_recovery_does_not_lie_beside_the_database(counter: Counter) -> None:
+    inside = counter.furnished.settings.home / "data" / "safe.key"
+    with pytest.raises(InvalidInputError) as refused:
+        _change(counter, Sealing(recovery=New("file", file=inside)))
+    assert (refused.value.field, refused.value.rule) == ("recovery", "inside")
+    assert not inside.exists()
+
+
+def test_recovery_needs_a_passphrase_of_its_own(counter: Counter) -> None:
+    both = Sealing(root=New("passphrase"), recovery=New("passphrase"), ask=saying(PASSPHRASE, PASSPHRASE))
+    with pytest.raises(InvalidInputError) as refused:
+        _change(counter, both)
+    assert (refused.value.field, refused.value.rule) == ("recovery", "same")
+
+
+def test_a_key_that_does_not_open_is_named(counter: Counter) -> None:
+    key = {"kind": "lookup", "scope": "member.phone"}
+    counter.tamper(update(tables.key).filter_by(**key).values(state="suspended"))
+    counter.tamper(update(tables.key).filter_by(**key).values(wrapped=b"x" * 61))
+    with pytest.raises(UnavailableError, match=r"lookup/member\.phone/1 does not open; nothing was changed"):
+        _change(counter)
+
+
 def test_a_file_left_by_a_change_that_did_not_happen_is_not_used(counter: Counter) -> None:
     _file(counter, 2).write_text("left over", encoding="utf-8")
-    with pytest.raises(ConflictError, match=r"root-2\.key is there already"):
+    with pytest.raises(ConflictError, match=r"root-2\.key is there already.*move it aside"):
         _change(counter)
     assert _file(counter, 2).read_text(encoding="utf-8") == "left over"
 
@@ -243,3 +372,66 @@ def test_a_vault_without_a_copy_for_recovery_says_so(counter: Counter) -> None:
     counter.tamper(update(tables.root_key).filter_by(slot="recovery").values(state="retired", wrapped=b""))
     with pytest.raises(UnavailableError, match="no root key for recovery use"):
         drill_recovery(counter.furnished.settings, clock=counter.furnished.clock)
+
+
+# Reading what holds
+
+
+def test_a_root_key_changed_while_it_was_opened_is_opened_again(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, seen = _fill(counter), []
+    opens = Roots.open
+
+    def open_slowly(self: Roots, row: roots.RootRow, vault_id: bytes) -> RootKey:
+        root = opens(self, row, vault_id)
+        seen.append(row.version)
+        if seen == [1]:
+            monkeypatch.setattr(Roots, "open", opens)
+            _change(counter)
+            monkeypatch.setattr(Roots, "open", open_slowly)
+        return root
+
+    monkeypatch.setattr(Roots, "open", open_slowly)
+    vault = counter.node()
+    assert seen == [1, 2]
+    _all_open(counter, tokens, vault)
+
+
+def test_a_vault_sealed_while_its_root_key_was_opened_stays_shut(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opens = Roots.open
+
+    def seal_meanwhile(self: Roots, row: roots.RootRow, vault_id: bytes) -> RootKey:
+        counter.tamper(update(tables.counter).values(sealed=True))
+        return opens(self, row, vault_id)
+
+    monkeypatch.setattr(Roots, "open", seal_meanwhile)
+    with pytest.raises(SealedError):
+        counter.node()
+    counter.tamper(update(tables.counter).values(sealed=False))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MalformedError("address"), "the root key cannot be used: malformed: address"),
+        (
+            InvalidInputError("openbao.key is needed", field="openbao.key", rule="required"),
+            "openbao.key is needed",
+        ),
+    ],
+)
+def test_settings_that_are_wrong_are_told_to_who_starts_the_vault(
+    counter: Counter, error: Exception, told: str
+) -> None:
+    def refuse(_row: roots.RootRow) -> NoReturn:
+        raise error
+
+    held = Roots(refuse, counter.furnished.clock)
+    with pytest.raises(UnavailableError, match="not been opened"):
+        _ = held.held
+    with pytest.raises(UnavailableError) as refused:
+        held.open(_copies(counter)[0], bytes(16))
+    assert told in refused.value.detail

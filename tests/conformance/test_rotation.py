@@ -7,7 +7,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, text, update
 
 from tests.conformance.counter import Counter, phone
 from tests.support.furnished import phones
@@ -112,7 +112,7 @@ def test_a_rewrap_goes_on_where_it_stopped_until_nothing_remains(counter: Counte
     assert done.rate == pytest.approx(8 / 17)
     assert done.seconds_left == 0
     assert _epochs(counter) == {2}
-    assert [portion["rewrapped"] for portion in _portions(counter)] == ["3", "3", "2"]
+    assert [portion["moved"] for portion in _portions(counter)] == ["3", "3", "2"]
     assert [portion["state"] for portion in _portions(counter)] == ["running", "running", "done"]
     _all_open(counter, tokens)
     _all_open(counter, tokens, counter.node())
@@ -224,7 +224,7 @@ def test_two_nodes_rewrap_while_a_third_reads(counter: Counter) -> None:
     assert _epochs(counter) == {2}
     assert counter.count(tables.data_key) == 60
     # Each data key once, by one node or the other.
-    assert sum(int(portion["rewrapped"]) for portion in _portions(counter)) == 60
+    assert sum(int(portion["moved"]) for portion in _portions(counter)) == 60
     _all_open(counter, tokens, counter.node())
     assert counter.alarms() == []
     counter.verify_log()
@@ -248,6 +248,58 @@ def test_a_key_under_an_epoch_that_is_none_is_broken(counter: Counter) -> None:
     _fill(counter, 1)
     counter.tamper(update(tables.data_key).values(epoch=77))
     assert _rewrap(counter).failed == 1
+
+
+def test_a_data_key_of_nobody_does_not_keep_the_job_from_ending(counter: Counter) -> None:
+    _fill(counter, 3)
+    row = dict(counter.rows(tables.data_key, order_by="subject_id")[0])
+    counter.tamper(insert(tables.data_key).values({**row, "subject_id": 7}))
+    _rotate(counter)
+    done = _rewrap(counter)
+    assert (done.state, done.done, done.failed) == ("done", 3, 1)
+    assert counter.alarms() == [("data_key", "7")]
+
+
+def test_a_row_that_is_no_bytes_is_broken_and_stops_nobody(counter: Counter) -> None:
+    _fill(counter, 3)
+    if counter.vault.changes.database.dialect == "sqlite":
+        subject = counter.rows(tables.data_key, order_by="subject_id")[0]["subject_id"]
+        counter.tamper(text(f"UPDATE data_key SET wrapped = 'x' WHERE subject_id = {subject}"))
+    else:
+        # PostgreSQL takes bytes alone.
+        subject = counter.rows(tables.data_key, order_by="subject_id")[0]["subject_id"]
+        counter.change(tables.data_key, {"subject_id": subject}, wrapped=b"x")
+    _rotate(counter)
+    done = _rewrap(counter)
+    assert (done.state, done.done, done.failed) == ("done", 2, 1)
+
+
+@pytest.mark.parametrize("cursor", ["zz", "99999999999999999999:1:0", "", "1", ":::"])
+def test_a_cursor_that_is_none_begins_the_pass_again(counter: Counter, cursor: str) -> None:
+    _fill(counter, 5)
+    _rotate(counter)
+    job = _start(counter)
+    counter.vault.worker.portion(size=2)
+    counter.change(tables.job, {"id": job.id}, cursor=cursor)
+    done = _finish(counter, counter.vault.worker)
+    assert (done.state, done.done, done.failed) == ("done", 5, 0)
+
+
+def test_a_lease_from_a_clock_that_goes_wrong_is_taken_over(counter: Counter) -> None:
+    _fill(counter, 2)
+    _rotate(counter)
+    job = _start(counter)
+    counter.change(tables.job, {"id": job.id}, holder="elsewhere", lease_until=1 << 60)
+    assert _finish(counter, counter.vault.worker).state == "done"
+
+
+@pytest.mark.parametrize("columns", [{"id": "한글"}, {"target": "a b"}])
+def test_a_row_that_is_no_job_is_left_alone(counter: Counter, columns: dict[str, str]) -> None:
+    _fill(counter, 2)
+    _rotate(counter)
+    job = _start(counter)
+    counter.change(tables.job, {"id": job.id}, **columns)
+    assert counter.vault.worker.portion(size=2) is None
 
 
 def test_rotations_from_two_nodes_at_once_make_two_epochs(counter: Counter) -> None:

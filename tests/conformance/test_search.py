@@ -124,8 +124,7 @@ def test_refuses_rather_than_cuts_more_than_a_thousand(counter: Counter) -> None
 def test_finds_values_digested_before_and_after_a_new_lookup_key(counter: Counter) -> None:
     before = counter.token()
     keyring = counter.vault.standings.current.keyring
-    with counter.vault.changes.database.reading() as connection:
-        root = counter.vault.standings.roots.current(connection, keyring.vault_id)
+    root = counter.vault.standings.roots.held
     key = generate_key(KeyKind.LOOKUP, PHONE, 2, vault_id=keyring.vault_id, root=root)
     named = {"kind": KeyKind.LOOKUP.value, "scope": PHONE}
     times = {"created_at": 0, "changed_at": 0}

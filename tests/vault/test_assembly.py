@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from keys.keyring import rewrap_key
+from keys.rootkey import RootSlot
 from keys.wrappers.keyfile import KeyFileWrapper
 from tests.support.faults import told
 from tests.support.furnished import POLICY, START
-from vault.access.roots import Roots
+from vault.access.roots import in_force, opened
 from vault.access.staff import Person
 from vault.assembly import Initialised, homes, initialise, migrate, open_vault
 from vault.domain.errors import ConflictError, InvalidInputError, SealedError, UnavailableError
@@ -22,9 +24,11 @@ from vault.domain.model import Role
 from vault.policy.policy import Policy
 from vault.settings import FILE, Settings
 from vault.storage import keys as key_rows
+from vault.storage import tables
 from vault.storage.database import Database
 from vault.storage.errors import SchemaError
 from vault.storage.migrate import downgrade
+from vault.storage.roots import read_roots
 
 CANARY = "canary-5d0e"
 ADMINISTRATOR = Person(login="admin", name="Admin Park", role=Role.ADMINISTRATOR)
@@ -226,10 +230,12 @@ def _seal_with_the_key_file(database: Database, settings: Settings) -> None:
     file = KeyFileWrapper(settings.root_key)
     with database.writing() as connection:
         vault_id = database.counter(connection).vault_id
-        root = Roots(lambda _row: file).current(connection, vault_id)
+        row = in_force(read_roots(connection), RootSlot.LIVE)
+        root, _ = opened(lambda _row: file, row, vault_id)
         for record in key_rows.read_keys(connection):
             old = rewrap_key(record, vault_id=vault_id, old=root, new=file)
             key_rows.replace_wrapped(connection, old)
+        connection.execute(delete(tables.root_key))
 
 
 def test_database_of_an_older_release_opens_once_it_is_migrated(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_vault_whose_server_is_away_says_what_to_do(tmp_path: Path, openbao: O
     with pytest.raises(UnavailableError, match=r"unreachable; .*start"):
         opens(Settings.load(home))
     (home / FILE).write_text(text.replace(tables, ""), encoding="utf-8")
-    with pytest.raises(UnavailableError, match=r"settings; add a table \[openbao\]"):
+    with pytest.raises(UnavailableError, match=r"settings; give its table \[openbao\]"):
         opens(Settings.load(home))
     assert opens(made.settings)
 

@@ -64,7 +64,8 @@ def decide_approval(
         person = attempt.authority.require_staff(request.actor.id)
         if decider.role not in person.row.roles:
             raise AccessDeniedError(DENIED, rule="role")
-        if person.row.id in {row.proposed_by, row.target}:
+        # What somebody asked for themselves they may take back.
+        if person.row.id == row.target or (approve and person.row.id == row.proposed_by):
             raise AccessDeniedError(DENIED, rule="own_request")
         decided = attempt.change(
             row,

@@ -22,6 +22,7 @@ def end_enrolment(attempt: Attempt, row: StaffRow) -> None:
 
 def end_rights(attempt: Attempt, row: StaffRow) -> None:
     """End a person's grants, the services they answer for, and what they proposed and nobody decided."""
+    _withdraw_proposals(attempt, row.id)
     owned = [found for found in attempt.authority.services.values() if found.row.owner == row.id]
     holders = {(ActorKind.STAFF.value, row.id)}
     for account in owned:
@@ -62,6 +63,13 @@ def end_grant(attempt: Attempt, grant_id: str) -> None:
         decided_by=attempt.request.actor.id,
         changed_at=attempt.now_us,
     )
+
+
+def _withdraw_proposals(attempt: Attempt, staff_id: str) -> None:
+    """Withdraw what a person proposed about keys and nobody decided: it would be one person's act."""
+    for approval in attempt.authority.approvals.values():
+        if (approval.kind, approval.proposed_by, approval.state) == ("key", staff_id, "open"):
+            _withdraw(attempt, approval.kind, approval.target)
 
 
 def _withdraw(attempt: Attempt, kind: str, target: str) -> None:

@@ -1,27 +1,51 @@
-"""Holds the root key that is in force, and opens the next one when it was changed elsewhere."""
+"""Holds the root key that is in force, and opens the next one when it was changed elsewhere.
+
+What opens it may ask a person or a server, so no transaction is open meanwhile.
+What failed is not tried again at once, and a refused PIN never: a token locks
+itself after a few.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
 
-from keys.errors import DecryptionError, WrapperUnavailableError
+from keys.errors import DecryptionError, KeysError, WrapperUnavailableError
 from keys.rootkey import RootKey, RootSlot
 from keys.wrappers import KeyWrapper
-from vault.domain.errors import UnavailableError
-from vault.storage.database import Connection
-from vault.storage.roots import RootRow, read_roots
+from vault.domain.errors import InvalidInputError, UnavailableError
+from vault.storage.roots import RootRow
+
+LOGGER: Final = logging.getLogger("piivault")
 
 Wrappers = Callable[[RootRow], KeyWrapper]
-"""Makes the wrapper that a copy of the root key was sealed by. Raises VaultError, WrapperUnavailableError."""
+"""Makes the wrapper that a copy of the root key was sealed by. Raises InvalidInputError, KeysError."""
+
+AGAIN: Final = timedelta(seconds=5)
+"""So long after a failure the holder of the root key is left alone."""
+
+ONCE: Final = frozenset({"pin", "pin_final_try", "pin_locked"})
+"""Rules after which nothing is tried again until the process is started anew."""
+
+
+LIKELY: Final = {
+    "passphrase": "most likely a typing error, or the passphrase of an earlier root key",
+    "shamir": "these are shares of another vault or of an earlier root key",
+}
+"""Why a holder's answer did not open a copy, where a person gave it."""
 
 
 class Roots:
     """The root key of one process, asked of its wrapper once a version. Thread-safe."""
 
-    def __init__(self, wrappers: Wrappers) -> None:
+    def __init__(self, wrappers: Wrappers, clock: Callable[[], datetime]) -> None:
         self._wrappers = wrappers
+        self._clock = clock
         self._held: RootKey | None = None
+        self._failed: tuple[int, datetime | None] | None = None
         self._lock = threading.Lock()
         self.description = ""
         """What sealed it, for operators."""
@@ -38,13 +62,36 @@ class Roots:
         with self._lock:
             self._held, self.description = root, told
 
-    def current(self, connection: Connection, vault_id: bytes) -> RootKey:
-        """Return the root key in force. Raises UnavailableError that says what to do next."""
-        row = in_force(read_roots(connection), RootSlot.LIVE)
+    def open(self, row: RootRow, vault_id: bytes) -> RootKey:
+        """Return the root key of ``row``, the copy in force.
+
+        Raises UnavailableError: the first time with what to do next, later,
+        when anybody may be asking, without; the process's log has it then.
+        """
         with self._lock:
-            if self._held is None or self._held.version != row.version:
+            if self._held is not None and self._held.version == row.version:
+                return self._held
+            self._require_patience(row.version)
+            try:
                 self._held, self.description = opened(self._wrappers, row, vault_id)
-            return self._held
+            except UnavailableError as error:
+                self._fail(row.version, error)
+            self._failed = None
+            return self.held
+
+    def _require_patience(self, version: int) -> None:
+        if self._failed is not None and self._failed[0] == version:
+            until = self._failed[1]
+            if until is None or self._clock() < until:
+                raise UnavailableError("the root key cannot be opened on this node")
+
+    def _fail(self, version: int, error: UnavailableError) -> None:
+        until = None if error.reference in ONCE else self._clock() + AGAIN
+        self._failed = (version, until)
+        if self._held is None:
+            raise error
+        LOGGER.error("root key %d: %s", version, error.detail)
+        raise UnavailableError("the root key cannot be opened on this node") from None
 
 
 def in_force(copies: list[RootRow], slot: RootSlot) -> RootRow:
@@ -52,20 +99,26 @@ def in_force(copies: list[RootRow], slot: RootSlot) -> RootRow:
     for row in copies:
         if row.slot == slot.value and row.state == "active":
             return row
-    raise UnavailableError(f"the database holds no root key for {slot.value} use; run: piivault migrate")
+    command = "migrate" if slot is RootSlot.LIVE else "keys root rotate"
+    raise UnavailableError(f"the database holds no root key for {slot.value} use; run: piivault {command}")
 
 
 def opened(wrappers: Wrappers, row: RootRow, vault_id: bytes) -> tuple[RootKey, str]:
-    """Return the root key of ``row`` and what sealed it. Raises UnavailableError."""
+    """Return the root key of ``row`` and what sealed it.
+
+    Raises UnavailableError that says what to do next; its reference is the rule.
+    """
     try:
         wrapper = wrappers(row)
         told = wrapper.describe()
         slot = RootSlot(row.slot)
         return RootKey.open(wrapper, row.wrapped, vault_id=vault_id, version=row.version, slot=slot), told
     except WrapperUnavailableError as error:
-        raise UnavailableError(f"the root key cannot be used: {error}") from None
+        raise UnavailableError(f"the root key cannot be used: {error}", reference=error.rule) from None
     except DecryptionError:
-        raise UnavailableError(
-            f"the root key does not open with what the settings name ({row.kind}, version {row.version}):"
-            " it is another vault's or another version's, or the database was altered"
-        ) from None
+        why = LIKELY.get(row.kind, "it is another vault's or another version's, or the database was altered")
+        raise UnavailableError(f"root key {row.version} does not open: {why}") from None
+    except KeysError as error:
+        raise UnavailableError(f"the root key cannot be used: {error}") from None
+    except InvalidInputError as error:
+        raise UnavailableError(f"the root key cannot be used: {error.detail}") from None

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from keys.context import ValueContext
 from keys.errors import KeysError
 from keys.keyring import KeyRecord, Keyring
-from keys.rootkey import RootKey
+from keys.rootkey import RootKey, RootSlot
 from keys.states import KeyState
 from vault.access.authority import Authority
-from vault.access.roots import Roots
+from vault.access.roots import Roots, in_force
 from vault.domain.errors import SealedError, UnavailableError
 from vault.fields.base import Field
 from vault.storage.database import Database
 from vault.storage.keys import read_field_ids, read_key_dates, read_keys
+from vault.storage.roots import read_roots
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +86,30 @@ class Standings:
             return self._current
 
     def _read(self) -> Standing:
+        while True:
+            with self._database.reading() as connection:
+                counter = self._database.counter(connection)
+                if counter.sealed:
+                    raise SealedError("the vault is sealed")
+                row = in_force(read_roots(connection), RootSlot.LIVE)
+            # Between the two transactions: whoever is asked for the root key takes their time.
+            root = self.roots.open(row, counter.vault_id)
+            standing = self._read_under(root)
+            if standing is not None:
+                return standing
+
+    def _read_under(self, root: RootKey) -> Standing | None:
+        """Return the standing, or None when the root key was changed since it was opened."""
         # One snapshot of the database for all of it; the revision is read in it, too.
         with self._database.reading() as connection:
             counter = self._database.counter(connection)
             if counter.sealed:
                 raise SealedError("the vault is sealed")
+            if in_force(read_roots(connection), RootSlot.LIVE).version != root.version:
+                return None
             records = read_keys(connection)
             field_ids = read_field_ids(connection)
-            keyring = _unlocked(counter.vault_id, records, self.roots.current(connection, counter.vault_id))
+            keyring = _unlocked(counter.vault_id, records, root)
             dates = read_key_dates(connection)
             authority = Authority.load(connection, keyring, revision=counter.revision)
         context = ValueContext(counter.vault_id)

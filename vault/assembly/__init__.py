@@ -4,7 +4,7 @@ from vault.access.staff import Person
 from vault.assembly.founding import Initialised, initialise
 from vault.assembly.opening import migrate, open_vault
 from vault.assembly.rootkeys import change_root_key, drill_recovery
-from vault.assembly.wrapping import Ask, New, Sealing, by_asking, by_reading, nobody
+from vault.assembly.wrapping import Ask, New, Patient, Sealing, by_reading, nobody
 from vault.policy.policy import Policy
 from vault.settings import Settings
 
@@ -12,11 +12,11 @@ __all__ = [
     "Ask",
     "Initialised",
     "New",
+    "Patient",
     "Person",
     "Policy",
     "Sealing",
     "Settings",
-    "by_asking",
     "by_reading",
     "change_root_key",
     "drill_recovery",

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Final
 
-from keys.errors import MalformedError, WrapperUnavailableError
+from keys.errors import KeysError, MalformedError, WrapperUnavailableError
 from keys.keyring import KeySealer, rewrap_key
 from keys.rootkey import RootKey, RootSlot
+from keys.secret import SecretText
 from keys.states import KeyState
 from keys.wrappers import KeyWrapper
-from vault.assembly.wrapping import Made, Sealing, made
+from vault.assembly.wrapping import FILE, PRINTED_SHARES, Ask, Made, Sealing, made
 from vault.domain.errors import ConflictError, InvalidInputError, UnavailableError
 from vault.settings import Settings
 from vault.storage import keys as key_rows
 from vault.storage.database import Connection
 from vault.storage.roots import RootRow
+
+RULES: Final = {
+    "passphrase_length": "a passphrase has at least 12 characters",
+    "threshold": "shares: shamir:K/N with 2 <= K <= N <= 16",
+    "shares": "shares: shamir:K/N with 2 <= K <= N <= 16",
+    "text": "a passphrase is text",
+}
 
 
 @contextmanager
@@ -25,12 +35,14 @@ def sealing_faults() -> Iterator[None]:
     try:
         yield
     except MalformedError as error:
-        raise InvalidInputError(
-            f"the root key cannot be sealed like this: {error.rule}", field="root_key", rule=error.rule
-        ) from None
+        detail = RULES.get(error.rule, f"the root key cannot be sealed like this: {error.rule}")
+        raise InvalidInputError(detail, field="root_key", rule=error.rule) from None
     except WrapperUnavailableError as error:
         if error.rule == "exists":
-            raise ConflictError(f"{error.message} is there already, and seals nothing: remove it") from None
+            raise ConflictError(
+                f"{error.message} is there already: it may belong to a copy of this vault or to another one;"
+                " move it aside, and keep it until you know"
+            ) from None
         if error.rule == "unwritable":
             raise UnavailableError(f"{error.message} cannot be written") from None
         raise UnavailableError(f"the root key cannot be sealed: {error}") from None
@@ -48,22 +60,41 @@ def both_wrappers(
     Appends to ``files`` each key file as soon as it is there. Raises
     InvalidInputError, WrapperUnavailableError.
     """
-    root, recovery = sealing.root, sealing.recovery
+    root, recovery = sealing.root or FILE, sealing.recovery or PRINTED_SHARES
     if root.kind == recovery.kind and (root.kind not in OFTEN or root.file == recovery.file is not None):
         raise InvalidInputError("the recovery copy needs another holder", field="recovery", rule="same")
     if recovery.kind == "file" and recovery.file is None:
         raise InvalidInputError("a recovery file needs a path", field="recovery", rule="required")
+    if recovery.file is not None and recovery.file.is_relative_to(settings.home):
+        raise InvalidInputError("not beside the database: elsewhere", field="recovery", rule="inside")
     if root.file is not None:
         raise InvalidInputError("the key file has its place in the settings", field="root_key", rule="path")
     if recovery.kind not in OFTEN:
         raise InvalidInputError("a file, a passphrase or shares", field="recovery", rule="choice")
     sealers = {}
-    for slot, new in ((RootSlot.LIVE, root), (RootSlot.RECOVERY, recovery)):
-        sealers[slot] = made(settings, sealing.ask, new, version)
+    asked = _Different(sealing.ask)
+    # The key file last: whatever is asked before may take long or fail.
+    for slot, new in ((RootSlot.RECOVERY, recovery), (RootSlot.LIVE, root)):
+        sealers[slot] = made(settings, partial(asked, slot), new, version)
         file = sealers[slot].file
         if file is not None:
             files.append(file)
     return sealers
+
+
+class _Different:
+    """Asks, and refuses what was answered before."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._given: list[SecretText] = []
+
+    def __call__(self, slot: RootSlot, what: str) -> SecretText:
+        answer = self._ask(f"new {what}" if slot is RootSlot.LIVE else f"new {what} for recovery")
+        if answer.expose() in [given.expose() for given in self._given]:
+            raise InvalidInputError("recovery needs another passphrase", field="recovery", rule="same")
+        self._given.append(answer)
+        return answer
 
 
 def sealed_copies(
@@ -87,7 +118,11 @@ def sealed_copies(
 
 
 def reseal_all(connection: Connection, vault_id: bytes, *, old: KeySealer, new: KeySealer) -> None:
-    """Seal every named key under ``new`` instead of ``old``. Raises DecryptionError."""
+    """Seal every named key under ``new`` instead of ``old``. Raises UnavailableError."""
     for record in key_rows.read_keys(connection):
         if record.state is not KeyState.DESTROYED:
-            key_rows.replace_wrapped(connection, rewrap_key(record, vault_id=vault_id, old=old, new=new))
+            try:
+                resealed = rewrap_key(record, vault_id=vault_id, old=old, new=new)
+            except KeysError:
+                raise UnavailableError(f"the key {record.name} does not open; nothing was changed") from None
+            key_rows.replace_wrapped(connection, resealed)

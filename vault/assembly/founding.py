@@ -25,6 +25,7 @@ from vault.audit.integrator import empty_tree
 from vault.audit.journal import Journal, Unit
 from vault.domain.actions import Action
 from vault.domain.errors import ConflictError, UnavailableError
+from vault.domain.references import REFERENCE_SCOPE
 from vault.policy.policy import Policy
 from vault.service.vault import system_clock
 from vault.settings import Settings, wrapper_tables
@@ -34,7 +35,6 @@ from vault.storage.log import insert_tree
 from vault.storage.maintenance import has_counter, insert_counter
 from vault.storage.migrate import upgrade
 from vault.storage.roots import insert_roots
-from vault.tokens.drafts import REFERENCE_SCOPE
 
 VAULT_ID: Final = 16
 LOG_NAME: Final = "piivault/"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 
 from keys.errors import KeysError
 from keys.passwords import Passwords
 from keys.rootkey import RootKey, RootSlot
-from keys.secret import SecretText
 from keys.wrappers.keyfile import KeyFileWrapper
 from vault.access.roots import Roots
 from vault.assembly.copies import reseal_all, sealed_copies
@@ -38,23 +36,15 @@ def open_vault(
     Raises SchemaError when the database is not at this release's schema,
     UnavailableError when the root key cannot be used, SealedError.
     """
-    asking = _OnlyNow(ask)
+    asked = [ask]
+    roots = Roots(lambda row: wrapper_of(settings, asked[-1], row), clock)
     try:
-        return open_with(settings, Roots(partial(wrapper_of, settings, asking)), clock, passwords)
+        return open_with(settings, roots, clock, passwords)
     except KeysError as error:
         raise UnavailableError(f"the root key cannot be used: {error}") from None
     finally:
-        asking.ask = nobody
-
-
-class _OnlyNow:
-    """Asks while a vault is opened. Later, when the root key was changed elsewhere, nobody is there."""
-
-    def __init__(self, ask: Ask) -> None:
-        self.ask = ask
-
-    def __call__(self, what: str) -> SecretText:
-        return self.ask(what)
+        # Later, when the root key was changed elsewhere, nobody is there to be asked.
+        asked.append(nobody)
 
 
 def open_with(

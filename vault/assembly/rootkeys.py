@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import closing
-from dataclasses import dataclass
+import fcntl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from keys.errors import KeysError
-from keys.keyring import Keyring
+from keys.keyring import Keyring, root_context
 from keys.rootkey import RootKey, RootSlot
 from keys.secret import SecretText
 from keys.states import KeyState
@@ -18,21 +20,41 @@ from vault.access.entries import HOST, Request, entry, own_origin
 from vault.access.roots import Roots, in_force, opened
 from vault.assembly.copies import both_wrappers, reseal_all, sealed_copies, sealing_faults
 from vault.assembly.opening import open_vault, open_with
-from vault.assembly.wrapping import Ask, Made, Sealing, key_file, nobody, recovery_of, wrapper_of
+from vault.assembly.wrapping import (
+    PRINTED_SHARES,
+    Ask,
+    Made,
+    New,
+    Sealing,
+    key_file,
+    nobody,
+    recovery_of,
+    wrapper_of,
+)
 from vault.audit.journal import Journal
 from vault.domain.actions import Action
-from vault.domain.errors import OutcomeUnknownError, UnavailableError
+from vault.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    OutcomeUnknownError,
+    UnavailableError,
+    VaultError,
+)
 from vault.service.vault import Vault, system_clock
-from vault.settings import Settings
+from vault.settings import FILE, Settings
 from vault.storage import keys as key_rows
 from vault.storage.database import Database
+from vault.storage.errors import RolledBackError, StaleRevisionError
 from vault.storage.migrate import require_current
 from vault.storage.roots import RootRow, insert_roots, read_roots, retire_roots
 
+ATTEMPTS: Final = 8
+"""Others may change things while somebody types."""
+
 
 @dataclass(frozen=True, slots=True)
-class RootChanged:
-    """A root key that took the place of another."""
+class RootChange:
+    """A root key that takes the place of another."""
 
     old: int
     new: int
@@ -59,50 +81,46 @@ class Drilled:
 def change_root_key(
     settings: Settings,
     sealing: Sealing,
+    announce: Callable[[RootChange], None] = lambda _change: None,
     *,
     ask: Ask = nobody,
     from_recovery: bool = False,
     recovery_file: Path | None = None,
     clock: Callable[[], datetime] = system_clock,
-) -> RootChanged:
+) -> RootChange:
     """Draw a new root key, seal every named key under it and store both its copies, in one transaction.
 
-    Whatever stops it, either the old root key or the new one opens the vault.
-    Other nodes take the new one from its log index on, if their settings find
-    what seals it. ``ask`` opens the old one, by its copy for recovery if that is
-    asked for; ``sealing.ask`` is asked for the new. Raises UnavailableError,
-    InvalidInputError, StaleRevisionError.
+    Whatever stops it, either the old root key or the new one opens the vault,
+    and ``announce`` was called with the shares before that was decided. Other
+    nodes take the new one from its log index on, if their settings find what
+    seals it. ``ask`` opens the old one, by its copy for recovery if that is asked
+    for; ``sealing.ask`` is asked for the new. Raises UnavailableError,
+    ConflictError, InvalidInputError.
     """
     files: list[Path] = []
-    vault = (
-        _open_from_recovery(settings, recovery_file, ask, clock)
-        if from_recovery
-        else open_vault(settings, clock=clock, ask=ask)
-    )
-    with closing(vault):
+    change: RootChange | None = None
+    with ExitStack() as stack:
+        stack.enter_context(_alone(settings))
+        vault = _old(settings, ask, clock, from_recovery=from_recovery, file=recovery_file)
+        stack.enter_context(closing(vault))
         old = vault.standings.roots.held
         new = RootKey.generate(old.version + 1)
         try:
             with sealing_faults():
                 # Whoever is asked takes their time, and a server may: no transaction is open meanwhile.
-                sealers = both_wrappers(settings, sealing, new.version, files)
-                row = _replace(vault, old, new, sealers)
-        except OutcomeUnknownError:
-            # The new key file may be the one that opens the vault now.
+                sealers = both_wrappers(settings, _as_before(vault, sealing), new.version, files)
+                copies = _copies(vault, new, sealers)
+            change = _change(settings, vault, new, sealers)
+            announce(change)
+            _replace(vault, old, new, copies)
+        except BaseException as error:
+            if _is_in_force(vault, new.version, error) and change is not None:
+                # The commit went through, and its answer was lost or nobody waited for it.
+                return change
+            for path in files:
+                path.unlink(missing_ok=True)
             raise
-        except BaseException:
-            _take_away(files)
-            raise
-    live, spare = sealers[RootSlot.LIVE], sealers[RootSlot.RECOVERY]
-    return RootChanged(
-        old=old.version,
-        new=new.version,
-        root_key=live.wrapper.describe(),
-        shares=live.shares,
-        recovery=spare.wrapper.describe(),
-        recovery_shares=spare.shares,
-        old_file=key_file(settings, row.version) if row.kind == "file" else None,
-    )
+    return change
 
 
 def drill_recovery(
@@ -116,7 +134,7 @@ def drill_recovery(
 
     What seals the root key day by day is not asked, so the drill works on the
     day that matters. It is logged. Raises UnavailableError when the copy does
-    not open, or any named key does not open under it.
+    not open, or names the key that does not open under it.
     """
     with closing(Database.open(settings.database_url)) as database:
         require_current(database)
@@ -125,56 +143,141 @@ def drill_recovery(
             row = in_force(read_roots(connection), RootSlot.RECOVERY)
             records = key_rows.read_keys(connection)
         root, told = _recovered(row, vault_id, file, ask)
-        try:
-            keyring = Keyring.unlock(vault_id, records, root)
-        except KeysError:
-            raise UnavailableError("the copy for recovery opens, and not every key opens under it") from None
-        usable = [record for record in records if record.state is not KeyState.DESTROYED]
+        there = [record for record in records if record.state is not KeyState.DESTROYED]
+        for record in there:
+            # Also those that a keyring leaves alone in their state: they may come back into use.
+            try:
+                root.unwrap(record.wrapped, root_context(vault_id, record))
+            except KeysError:
+                raise UnavailableError(f"recovery opens, and the key {record.name} not under it") from None
+        keyring = Keyring.unlock(vault_id, records, root)
         now_us = int(clock().timestamp() * 1_000_000)
         with Journal(database, lambda: keyring).unit() as unit:
-            target = {"version": str(root.version), "keys": str(len(usable)), "recovery": row.kind}
+            target = {"version": str(root.version), "keys": str(len(there)), "recovery": row.kind}
             request = Request(actor=HOST, origin=own_origin(), now_us=now_us)
             said = entry(request, Action.DRILL_RECOVERY, target=target)
             unit.append([said], revision=None, revise=False)
-        return Drilled(root.version, len(usable), told, unit.receipts[0].index)
+        return Drilled(root.version, len(there), told, unit.receipts[0].index)
 
 
-def _recovered(row: RootRow, vault_id: bytes, file: Path | None, ask: Ask) -> tuple[RootKey, str]:
-    return opened(lambda copy: recovery_of(copy, ask, file), row, vault_id)
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Keep a second change of the root key on this host out. Raises ConflictError."""
+    with (settings.home / FILE).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConflictError("the root key is being changed on this host already") from None
+        yield
 
 
-def _open_from_recovery(
-    settings: Settings, file: Path | None, ask: Ask, clock: Callable[[], datetime]
+def _old(
+    settings: Settings,
+    ask: Ask,
+    clock: Callable[[], datetime],
+    *,
+    from_recovery: bool,
+    file: Path | None,
 ) -> Vault:
-    """Open the vault with the copy for recovery. What seals the other one is not asked."""
+    """Open the vault as it is; with the copy for recovery nothing is asked of what seals the other one."""
+    if not from_recovery:
+        return open_vault(settings, clock=clock, ask=ask)
     with closing(Database.open(settings.database_url)) as database, database.reading() as connection:
         vault_id = database.counter(connection).vault_id
         row = in_force(read_roots(connection), RootSlot.RECOVERY)
     root, told = _recovered(row, vault_id, file, ask)
-    roots = Roots(partial(wrapper_of, settings, nobody))
+    roots = Roots(partial(wrapper_of, settings, nobody), clock)
     roots.hold(root, told)
     return open_with(settings, roots, clock)
 
 
-def _replace(vault: Vault, old: RootKey, new: RootKey, sealers: Mapping[RootSlot, Made]) -> RootRow:
-    """Put ``new`` in the place of ``old``, in one transaction; return the old copy for daily use."""
-    standing, now_us = vault.standings.current, vault.now_us()
-    vault_id = standing.keyring.vault_id
+def _as_before(vault: Vault, sealing: Sealing) -> Sealing:
+    """Return ``sealing`` with the holders in use where it names none. Raises InvalidInputError."""
+    with vault.changes.database.reading() as connection:
+        kinds = {row.slot: row.kind for row in read_roots(connection) if row.state == "active"}
+    root, recovery = sealing.root, sealing.recovery
+    if root is None:
+        if kinds[RootSlot.LIVE] == "shamir":
+            raise InvalidInputError("say how many: shamir:K/N", field="root_key", rule="required")
+        root = New(kinds[RootSlot.LIVE])
+    if recovery is None:
+        kind = kinds.get(RootSlot.RECOVERY, PRINTED_SHARES.kind)
+        if kind == "file":
+            raise InvalidInputError("say where: file:PATH", field="recovery", rule="required")
+        recovery = PRINTED_SHARES if kind == PRINTED_SHARES.kind else New(kind)
+    return replace(sealing, root=root, recovery=recovery)
+
+
+def _recovered(row: RootRow, vault_id: bytes, file: Path | None, ask: Ask) -> tuple[RootKey, str]:
+    if row.kind == "file" and file is None:
+        raise InvalidInputError(
+            "a key file seals this copy: name it", field="--recovery-file", rule="required"
+        )
+    return opened(lambda copy: recovery_of(copy, ask, file), row, vault_id)
+
+
+def _copies(vault: Vault, new: RootKey, sealers: Mapping[RootSlot, Made]) -> list[RootRow]:
+    """Return both copies of ``new``, each opened once to see that it can be."""
+    vault_id = vault.standings.current.keyring.vault_id
     wrappers = {slot: sealer.wrapper for slot, sealer in sealers.items()}
-    copies = sealed_copies(new, wrappers, vault_id=vault_id, now_us=now_us)
+    copies = sealed_copies(new, wrappers, vault_id=vault_id, now_us=vault.now_us())
+    for copy in copies:
+        found, _ = opened(lambda row: wrappers[RootSlot(row.slot)], copy, vault_id)
+        new.require_same(found)
+    return copies
+
+
+def _change(settings: Settings, vault: Vault, new: RootKey, sealers: Mapping[RootSlot, Made]) -> RootChange:
+    live, spare = sealers[RootSlot.LIVE], sealers[RootSlot.RECOVERY]
+    with vault.changes.database.reading() as connection:
+        row = in_force(read_roots(connection), RootSlot.LIVE)
+    return RootChange(
+        old=row.version,
+        new=new.version,
+        root_key=live.wrapper.describe(),
+        shares=live.shares,
+        recovery=spare.wrapper.describe(),
+        recovery_shares=spare.shares,
+        old_file=key_file(settings, row.version) if row.kind == "file" else None,
+    )
+
+
+def _replace(vault: Vault, old: RootKey, new: RootKey, copies: list[RootRow]) -> None:
+    """Put ``new`` in the place of ``old``. Raises ConflictError when another root key was faster."""
+    for _ in range(ATTEMPTS):
+        standing = vault.standings.refresh()
+        if vault.standings.roots.held.version != old.version:
+            break
+        try:
+            _replace_once(vault, old, new, copies, revision=standing.revision)
+        except (StaleRevisionError, RolledBackError):
+            continue
+        return
+    raise ConflictError("the vault was changed by others at the same time; ask again")
+
+
+def _replace_once(vault: Vault, old: RootKey, new: RootKey, copies: list[RootRow], *, revision: int) -> None:
+    kinds = {copy.slot: copy.kind for copy in copies}
     target = {"from": str(old.version), "to": str(new.version)}
-    target |= {"root_key": wrappers[RootSlot.LIVE].kind, "recovery": wrappers[RootSlot.RECOVERY].kind}
-    request = Request(actor=HOST, origin=own_origin(), now_us=now_us)
+    target |= {"root_key": kinds[RootSlot.LIVE], "recovery": kinds[RootSlot.RECOVERY]}
+    request = Request(actor=HOST, origin=own_origin(), now_us=vault.now_us())
     with vault.changes.journal.unit() as unit:
-        row = in_force(read_roots(unit.connection), RootSlot.LIVE)
-        reseal_all(unit.connection, vault_id, old=old, new=new)
+        reseal_all(unit.connection, vault.standings.current.keyring.vault_id, old=old, new=new)
         retire_roots(unit.connection, old.version)
         insert_roots(unit.connection, copies)
-        # Whatever changed since the vault was opened, another root key above all, makes this fail.
-        unit.append([entry(request, Action.KEY_ROOT, target=target)], revision=standing.revision, revise=True)
-    return row
+        unit.append([entry(request, Action.KEY_ROOT, target=target)], revision=revision, revise=True)
 
 
-def _take_away(files: list[Path]) -> None:
-    for path in files:
-        path.unlink(missing_ok=True)
+def _is_in_force(vault: Vault, version: int, error: BaseException) -> bool:
+    """Say whether the change was committed after all, by asking the database.
+
+    Raises OutcomeUnknownError when it cannot be asked: then nothing is taken away.
+    """
+    try:
+        with vault.changes.database.reading() as connection:
+            return any(row.version == version for row in read_roots(connection))
+    except VaultError:
+        raise OutcomeUnknownError(
+            "whether the new root key is in force cannot be told while the database is away: keep every key"
+            " file and every share, old and new, until piivault status shows which opens"
+        ) from error

@@ -56,11 +56,12 @@ PRINTED_SHARES: Final = New("shamir")
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """How the root key of a new vault is to be sealed."""
+    """How a new root key is to be sealed."""
 
-    root: New = FILE
-    recovery: New = PRINTED_SHARES
-    """For the day that the first cannot be opened: something else."""
+    root: New | None = None
+    """A key file, or when another root key is in force what seals that one."""
+    recovery: New | None = None
+    """For the day that the first cannot be opened: something else. Shares, or what it was before."""
     tables: str = ""
     """Tables of wrappers, for the settings."""
     ask: Ask = nobody
@@ -76,9 +77,16 @@ class Made:
     """The key file that was written, if one was."""
 
 
-def by_asking(ask: Callable[[str], str]) -> Ask:
-    """Return an ``Ask`` of a function that asks somebody at a terminal."""
-    return lambda what: SecretText(ask(what))
+class Patient:
+    """An ``Ask`` of somebody at a terminal, who may be told what was wrong and asked again."""
+
+    def __init__(self, ask: Callable[[str], str], tell: Callable[[str], None]) -> None:
+        self._ask = ask
+        self.tell = tell
+
+    def __call__(self, what: str) -> SecretText:
+        """Ask."""
+        return SecretText(self._ask(what))
 
 
 def by_reading(descriptor: int) -> Ask:
@@ -110,15 +118,11 @@ def wrapper_of(settings: Settings, ask: Ask, row: RootRow) -> KeyWrapper:
 
 
 def recovery_of(row: RootRow, ask: Ask, file: Path | None) -> KeyWrapper:
-    """Return what sealed the copy for recovery: a file somewhere, a passphrase or shares.
+    """Return what sealed the copy for recovery: ``file``, a passphrase or shares.
 
-    Raises InvalidInputError when a file did and none is named, WrapperUnavailableError.
+    Raises WrapperUnavailableError.
     """
-    if row.kind == "file":
-        if file is None:
-            raise InvalidInputError(
-                "a key file seals this copy: name it", field="--recovery-file", rule="required"
-            )
+    if row.kind == "file" and file is not None:
         return KeyFileWrapper(file)
     return _combined(ask) if row.kind == "shamir" else PassphraseWrapper(ask("passphrase"))
 
@@ -148,7 +152,13 @@ def _combined(ask: Ask) -> ShamirWrapper:
     collector = ShareCollector()
     given, needed = 0, 1
     while given < needed:
-        given, needed = collector.add(ask(f"share {given + 1}"))
+        try:
+            given, needed = collector.add(ask(f"share {given + 1}"))
+        except WrapperUnavailableError as error:
+            # A person at a terminal may correct what they typed; a file stays as it is.
+            if not isinstance(ask, Patient):
+                raise
+            ask.tell(str(error))
     return collector.wrapper()
 
 
@@ -194,7 +204,8 @@ class _Table:
         self._name = name
         self._members = settings.wrappers.get(name, {})
         if not self._members:
-            raise WrapperUnavailableError("settings", name, f"add a table [{name}] to piivault.toml")
+            hint = f"give its table [{name}]: with --root-key-settings at init, later in piivault.toml"
+            raise WrapperUnavailableError("settings", name, hint)
 
     def has(self, key: str) -> bool:
         return key in self._members

@@ -26,6 +26,7 @@ class Action(StrEnum):
     KEY_DESTROY = "key:destroy"
     KEY_JOBS = "key:jobs"
     KEY_LIST = "key:list"
+    KEY_REDIGEST = "key:redigest"
     KEY_REWRAP = "key:rewrap"
     KEY_ROOT = "key:root"
     KEY_ROTATE = "key:rotate"

@@ -20,6 +20,7 @@ from vault.access.identities import new_approval_id
 from vault.domain.actions import Action
 from vault.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from vault.domain.model import Role
+from vault.rotation.names import require_scope
 from vault.storage import census
 from vault.storage import keys as rows
 from vault.storage.approvals import ApprovalRow
@@ -44,7 +45,7 @@ def propose(changes: Changes, request: Request, *, kind: str, scope: str, versio
     Raises AccessDeniedError, NotFoundError, InvalidInputError (a kind without a
     census), ConflictError (in use, something hangs on it, or it waits already).
     """
-    target = {"key": f"{kind}/{scope}/{version}"}
+    target = {"key": f"{kind}/{require_scope(scope)}/{version}"}
 
     def act(attempt: Attempt) -> Change[Proposed]:
         record = _found(attempt.connection, kind, scope, version)
@@ -75,6 +76,9 @@ def carry_out(attempt: Attempt, row: ApprovalRow, *, approve: bool) -> Decided:
     """Destroy what ``row`` proposes, if that was approved. Raises ConflictError, NotFoundError."""
     if not approve:
         return ()
+    proposer = attempt.authority.staff.get(row.proposed_by)
+    if proposer is None or proposer.row.state != "active" or Role.ADMINISTRATOR not in proposer.row.roles:
+        raise ConflictError("whoever proposed this is no administrator any more: refuse it")
     kind, _, rest = row.target.partition("/")
     scope, _, version = rest.rpartition("/")
     record = _found(attempt.connection, kind, scope, int(version))
@@ -110,9 +114,13 @@ def _require_ready(connection: Connection, record: KeyRecord) -> None:
     try:
         require_transition(record.state, KeyState.DESTROYED)
     except IllegalTransitionError:
-        raise ConflictError(f"a key that is {record.state.value} is not destroyed") from None
+        state = "destroyed already" if record.state is KeyState.DESTROYED else record.state.value
+        raise ConflictError(f"the key is {state}; only one that is out of use can be destroyed") from None
     if record.kind is KeyKind.WRAPPING:
-        hanging, what = rows.count_data_keys(connection).get(record.version, 0), "data keys"
+        # Whoever holds the database can write another epoch beside a key, not into its header: the header
+        # is what tells which epoch opens it.
+        stated = rows.count_data_keys(connection).get(record.version, 0)
+        hanging, what = max(stated, rows.count_sealed_under(connection, record.version)), "data keys"
     else:
         hanging, what = census.count_digests(connection).get((record.scope, record.version), 0), "digests"
     if hanging:

@@ -1,4 +1,4 @@
-"""Rotate the wrapping key, and list keys.
+"""Rotate wrapping and lookup keys, and list keys.
 
 A rotation makes a new epoch, activates it and deactivates the old one, which
 from then on only unwraps (NIST SP 800-57 Part 1, section 7). It raises the
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from keys.keyring import KeyKind, KeyRecord, generate_key
 from keys.states import KeyState, require_transition
@@ -17,14 +18,19 @@ from vault.access.changes import Attempt, Change, Changes
 from vault.access.entries import Request
 from vault.access.standing import Standing
 from vault.domain.actions import Action
+from vault.domain.errors import InvalidInputError, NotFoundError
+from vault.rotation.names import named, require_scope
 from vault.rotation.periods import Due, Light, due_dates
 from vault.storage import keys as rows
 from vault.storage.database import Connection
 
+ROTATING: Final = frozenset({KeyKind.WRAPPING, KeyKind.LOOKUP})
+"""Kinds whose keys can be replaced by command."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """Epochs before and after."""
+    """Versions before and after."""
 
     old: int
     new: int
@@ -48,23 +54,36 @@ class KeyInfo:
     """How late that is."""
 
 
-def rotate(changes: Changes, request: Request) -> Rotated:
-    """Make and activate the next epoch. Raises AccessDeniedError, UnavailableError."""
+def rotate(changes: Changes, request: Request, kind: KeyKind = KeyKind.WRAPPING, scope: str = "") -> Rotated:
+    """Make the next version of a key and put it in force; the one before only reads from then on.
+
+    Raises AccessDeniedError, NotFoundError, InvalidInputError (a kind that does
+    not rotate), UnavailableError.
+    """
+    target = {} if kind is KeyKind.WRAPPING else named(kind.value, require_scope(scope))
 
     def act(attempt: Attempt) -> Change[Rotated]:
-        epochs = [record for record in rows.read_keys(attempt.connection) if record.kind is KeyKind.WRAPPING]
-        old = next(record for record in epochs if record.state is KeyState.ACTIVE)
-        version = max(record.version for record in epochs) + 1
+        if kind not in ROTATING:
+            raise InvalidInputError(
+                f"kind: one of {', '.join(sorted(ROTATING))}", field="kind", rule="not_rotating"
+            )
+        records = [record for record in rows.read_keys(attempt.connection) if record.kind is kind]
+        versions = [record for record in records if record.scope == scope]
+        old = next((record for record in versions if record.state is KeyState.ACTIVE), None)
+        if old is None:
+            raise NotFoundError("there is no such key in force")
+        version = max(record.version for record in versions) + 1
         vault_id = attempt.keyring.vault_id
-        root = changes.standings.roots.current(attempt.connection, vault_id)
-        new = generate_key(KeyKind.WRAPPING, "", version, vault_id=vault_id, root=root)
+        # If the root key has changed since, so has the revision, and nothing of this is written.
+        root = changes.standings.roots.held
+        new = generate_key(kind, scope, version, vault_id=vault_id, root=root)
         rows.insert_keys(attempt.connection, [new], now_us=attempt.now_us)
         _move(attempt, old, KeyState.DEACTIVATED)
         _move(attempt, new, KeyState.ACTIVE)
-        target = {"from": str(old.version), "to": str(new.version)}
-        return Change(Rotated(old.version, new.version), target, revises=True)
+        said = {**target, "from": str(old.version), "to": str(new.version)}
+        return Change(Rotated(old.version, new.version), said, revises=True)
 
-    return changes.make(request, Action.KEY_ROTATE, act).value
+    return changes.make(request, Action.KEY_ROTATE, act, target=target).value
 
 
 def list_keys(changes: Changes, request: Request) -> list[KeyInfo]:

@@ -13,11 +13,13 @@ twentieths of the time.
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal, Protocol
 
 from vault.access.changes import Attempt, Change, Changes, Made
 from vault.access.entries import VAULT, Request, entry, own_origin
@@ -26,11 +28,15 @@ from vault.access.sealing import usable_keys
 from vault.access.standing import Standing
 from vault.audit.entry import Entry
 from vault.domain.actions import Action
-from vault.rotation import rewrap
+from vault.domain.errors import ConflictError, NotFoundError
+from vault.rotation import cursors, redigest, rewrap
+from vault.rotation.cursors import Cursor
+from vault.rotation.names import named, require_scope
 from vault.storage import jobs as rows
 from vault.storage.database import Connection
 from vault.storage.errors import RolledBackError
 from vault.storage.jobs import JobRow
+from vault.storage.keys import read_keys
 
 LEASE_US: Final = 15 * SECOND_US
 """So long a node may be silent before another takes its work over."""
@@ -45,6 +51,9 @@ LONGEST_PAUSE_US: Final = 5 * SECOND_US
 
 BUSY_RATE: Final = 20
 """Entries of others per second from which on the vault counts as in use."""
+
+_JOB_ID: Final = re.compile(r"job_[0-9a-f]{20}").fullmatch
+_TARGET: Final = re.compile(r"[A-Za-z0-9_./-]{1,200}").fullmatch
 
 WINDOW_US: Final = SECOND_US // 2
 
@@ -81,6 +90,22 @@ class JobView:
         return (self.total - self.done) / self.rate if self.rate else None
 
 
+class Kind(Protocol):
+    """One kind of job: a module with these functions."""
+
+    def prepare(self, connection: Connection, standing: Standing, job: JobRow, size: int) -> Any:
+        """Read the next items and work on them in memory."""
+        ...
+
+    def write(self, connection: Connection, job: JobRow, portion: Any, *, now_us: int) -> JobRow:
+        """Write them in the open transaction; return the job as it is after it."""
+        ...
+
+
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType({rewrap.KIND: rewrap, redigest.KIND: redigest})
+ACTIONS: Final = MappingProxyType({rewrap.KIND: Action.KEY_REWRAP, redigest.KIND: Action.KEY_REDIGEST})
+
+
 def start_rewrap(changes: Changes, request: Request) -> Made[JobView]:
     """Start the re-wrap of every data key that hangs on another epoch, or join the one under way.
 
@@ -88,39 +113,70 @@ def start_rewrap(changes: Changes, request: Request) -> Made[JobView]:
     """
 
     def act(attempt: Attempt) -> Change[JobView]:
+        epoch = attempt.keyring.active_epoch().epoch
         running = rows.read_running(attempt.connection, rewrap.KIND)
         if running:
             return Change(view(running[0]), {"job": running[0].id}, revises=False)
-        epoch = attempt.keyring.active_epoch().epoch
-        job = JobRow(
-            id="job_" + secrets.token_hex(10),
-            kind=rewrap.KIND,
-            target=str(epoch),
-            state="running",
-            cursor=rewrap.START,
-            total=rewrap.outstanding(attempt.connection, epoch),
-            done=0,
-            failed=0,
-            holder="",
-            lease_until=0,
-            beat_at=attempt.now_us,
-            started_by=attempt.request.actor.id,
-            started_at=attempt.now_us,
-            ended_at=None,
-        )
-        rows.insert_job(attempt.connection, job)
+        total = rewrap.outstanding(attempt.connection, epoch)
+        job = _begin(attempt, rewrap.KIND, str(epoch), cursor=cursors.start(rewrap.NUMBERS, 0), total=total)
         target = {"job": job.id, "epoch": str(epoch), "data_keys": str(job.total)}
         return Change(view(job), target, revises=False)
 
     return changes.make(request, Action.KEY_REWRAP, act)
 
 
+def start_redigest(changes: Changes, request: Request, scope: str) -> Made[JobView]:
+    """Start to digest anew what hangs on older lookup keys of ``scope``, or join it.
+
+    Raises AccessDeniedError, NotFoundError, ConflictError while another scope's runs.
+    """
+    target = named("lookup", require_scope(scope))
+
+    def act(attempt: Attempt) -> Change[JobView]:
+        standing = changes.standings.current
+        if scope not in redigest.scopes(read_keys(attempt.connection)) or not redigest.shelf_of(
+            standing, scope
+        ):
+            raise NotFoundError("there is no lookup key of this scope")
+        running = rows.read_running(attempt.connection, redigest.KIND)
+        if running and running[0].target != scope:
+            raise ConflictError(f"the digests of {running[0].target} are being made anew: wait for that")
+        if running:
+            return Change(view(running[0]), {**target, "job": running[0].id}, revises=False)
+        total = redigest.outstanding(attempt.connection, standing, scope)
+        job = _begin(attempt, redigest.KIND, scope, cursor=cursors.start(redigest.NUMBERS, 0), total=total)
+        return Change(view(job), {**target, "job": job.id, "digests": str(total)}, revises=False)
+
+    return changes.make(request, Action.KEY_REDIGEST, act, target=target)
+
+
+def _begin(attempt: Attempt, kind: str, target: str, *, cursor: Cursor, total: int) -> JobRow:
+    job = JobRow(
+        id="job_" + secrets.token_hex(10),
+        kind=kind,
+        target=target,
+        state="running",
+        cursor=cursor.text(),
+        total=total,
+        done=0,
+        failed=0,
+        holder="",
+        lease_until=0,
+        beat_at=attempt.now_us,
+        started_by=attempt.request.actor.id,
+        started_at=attempt.now_us,
+        ended_at=None,
+    )
+    rows.insert_job(attempt.connection, job)
+    return job
+
+
 def list_jobs(changes: Changes, request: Request) -> Made[tuple[JobView, ...]]:
     """Return what is running, and of each kind what ran last. Raises AccessDeniedError."""
 
     def look(connection: Connection, _standing: Standing) -> tuple[JobView, ...]:
-        last = rows.read_last(connection, rewrap.KIND)
-        return () if last is None else (view(last),)
+        last = (rows.read_last(connection, kind) for kind in KINDS)
+        return tuple(view(job) for job in last if job is not None)
 
     return changes.observe(request, Action.KEY_JOBS, look)
 
@@ -187,18 +243,20 @@ class Worker:
         job = self._take(now_us)
         if job is None:
             return None
+        kind = KINDS[job.kind]
         wanted = size or (BUSY_PORTION if self._traffic.busy else IDLE_PORTION)
         with usable_keys(), self._changes.database.reading() as connection:
-            portion = rewrap.prepare(connection, standing.keyring, job, wanted)
+            portion = kind.prepare(connection, standing, job, wanted)
+        # Before the portion: if this node dies in between they are said twice, and never not at all.
+        self._changes.alarms.report(portion.alarms, now_us=now_us)
         with self._changes.journal.unit() as unit:
-            after = rewrap.write(unit.connection, job, portion, now_us=now_us)
+            after = kind.write(unit.connection, job, portion, now_us=now_us)
             after = replace(after, beat_at=now_us, lease_until=now_us + LEASE_US)
             if not rows.move(unit.connection, job, after):
                 raise RolledBackError("another node has this job now")
             unit.append([_entry(job, after, now_us)], revision=standing.revision, revise=False)
         ended_us = self._now_us()
         self._traffic.saw(unit.receipts[0].index, ended_us)
-        self._changes.alarms.report(portion.alarms, now_us=now_us)
         if not self._traffic.busy:
             return 0.0
         return min(BUSY_PAUSE * (ended_us - now_us), LONGEST_PAUSE_US) / SECOND_US
@@ -212,11 +270,12 @@ class Worker:
         """Return a running job that this node has, or has just taken."""
         with self._changes.database.reading() as connection:
             running = rows.read_running(connection)
-        for job in running:
+        for job in filter(_is_ours, running):
             if job.holder == self._node and job.lease_until > now_us:
                 return job
             with self._changes.database.writing() as connection:
                 until_us = now_us + LEASE_US
+                # A lease that ends later than any of ours was taken by a clock that goes wrong.
                 if rows.take_lease(connection, job, self._node, now_us=now_us, until_us=until_us):
                     return rows.read_job(connection, job.id)
         return None
@@ -225,14 +284,19 @@ class Worker:
         return int(self._clock().timestamp() * SECOND_US)
 
 
+def _is_ours(job: JobRow) -> bool:
+    """Say whether a row is one that this code writes: somebody else's would stop the work of every node."""
+    return job.kind in KINDS and _JOB_ID(job.id) is not None and _TARGET(job.target) is not None
+
+
 def _entry(before: JobRow, after: JobRow, now_us: int) -> Entry:
     request = Request(actor=VAULT, origin=own_origin(), now_us=now_us)
     target = {
         "job": after.id,
-        "epoch": after.target,
-        "rewrapped": str(after.done - before.done),
+        "target": after.target,
+        "moved": str(after.done - before.done),
         "done": str(after.done),
         "failed": str(after.failed),
         "state": after.state,
     }
-    return entry(request, Action.KEY_REWRAP, target=target)
+    return entry(request, ACTIONS[after.kind], target=target)

@@ -13,16 +13,18 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from keys.datakeys import Binding
-from keys.errors import KeysError
-from keys.keyring import Keyring
+from keys.errors import DecryptionError, KeysError
 from vault.access.sealing import Alarm
+from vault.access.standing import Standing
+from vault.rotation import cursors
+from vault.rotation.cursors import after_portion
 from vault.storage import keys as rows
 from vault.storage.database import Connection
 from vault.storage.jobs import JobRow
 
 KIND: Final = "rewrap"
-START: Final = "-1:-1"
-"""Before the first subject and generation."""
+NUMBERS: Final = 2
+"""Of a cursor: subject id and generation."""
 
 NONCE: Final = 12
 
@@ -36,8 +38,8 @@ class Portion:
     changed: list[tuple[int, int, bytes, bytes]]
     broken: list[int]
     """Subjects whose key does not unwrap where it stands."""
-    last: str | None
-    """Cursor of the last one seen; None at the end of the pass."""
+    last: tuple[int, ...] | None
+    """The last one seen; None at the end of the pass."""
     remaining: int
     """At the end of a pass, data keys that hang on another epoch; else 0."""
 
@@ -52,13 +54,12 @@ def outstanding(connection: Connection, epoch: int) -> int:
     return sum(count for version, count in rows.count_data_keys(connection).items() if version != epoch)
 
 
-def prepare(connection: Connection, keyring: Keyring, job: JobRow, size: int) -> Portion:
+def prepare(connection: Connection, standing: Standing, job: JobRow, size: int) -> Portion:
     """Read up to ``size`` data keys after the job's cursor and re-wrap them in memory."""
+    keyring = standing.keyring
     active = keyring.active_epoch()
-    subject, _, generation = job.cursor.partition(":")
-    found = rows.read_data_keys_outside(
-        connection, active.epoch, after=(int(subject), int(generation)), limit=size
-    )
+    subject, generation = cursors.parse(job.cursor, NUMBERS, job.done).at
+    found = rows.read_data_keys_outside(connection, active.epoch, after=(subject, generation), limit=size)
     changed = []
     broken = []
     # One draw for all nonces: a call costs as much as a wrap.
@@ -66,6 +67,9 @@ def prepare(connection: Connection, keyring: Keyring, job: JobRow, size: int) ->
     for at, (subject_id, generation_id, epoch, wrapped, state) in enumerate(found):
         nonce = bytes(noise[at * NONCE : (at + 1) * NONCE])
         try:
+            if state is None:
+                # A key of nobody: there is nothing it could be bound to.
+                raise DecryptionError
             binding = Binding(subject_id, generation_id, state)
             fresh = keyring.epoch(epoch).rewrap(binding, wrapped, to=active, nonce=nonce)
         except KeysError:
@@ -77,24 +81,15 @@ def prepare(connection: Connection, keyring: Keyring, job: JobRow, size: int) ->
         epoch=active.epoch,
         changed=changed,
         broken=broken,
-        last=None if ended else f"{found[-1][0]}:{found[-1][1]}",
+        last=None if ended else (found[-1][0], found[-1][1]),
         remaining=outstanding(connection, active.epoch) if ended else 0,
     )
 
 
 def write(connection: Connection, job: JobRow, portion: Portion, *, now_us: int) -> JobRow:
-    """Write ``portion`` in the open transaction; return the job as it is after it.
-
-    A pass that ends with more left than what is broken is followed by another:
-    an epoch was rotated meanwhile, or a row had changed under the pass.
-    """
+    """Write ``portion`` in the open transaction; return the job as it is after it."""
     changed = rows.replace_data_keys(connection, portion.epoch, portion.changed)
     after = replace(
         job, target=str(portion.epoch), done=job.done + changed, failed=job.failed + len(portion.broken)
     )
-    if portion.last is not None:
-        return replace(after, cursor=portion.last)
-    left = portion.remaining - changed
-    if left > after.failed:
-        return replace(after, cursor=START, failed=0, total=after.done + left)
-    return replace(after, state="done", total=after.done + left, ended_at=now_us)
+    return after_portion(after, portion.last, portion.remaining - changed, NUMBERS, now_us=now_us)

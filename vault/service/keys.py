@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keys.keyring import KeyKind
 from vault.access.changes import Changes, Made
 from vault.access.entries import Request
 from vault.rotation import census, destruction, epochs, jobs
@@ -21,13 +22,23 @@ class Keys:
         """List every key, its state and what hangs on it. Raises AccessDeniedError."""
         return epochs.list_keys(self._changes, request)
 
-    def rotate(self, request: Request) -> Rotated:
-        """Make and activate the next wrapping-key epoch. Raises AccessDeniedError."""
-        return epochs.rotate(self._changes, request)
+    def rotate(self, request: Request, *, kind: str = "wrapping", scope: str = "") -> Rotated:
+        """Make and activate the next version of a key.
+
+        Raises AccessDeniedError, InvalidInputError, NotFoundError.
+        """
+        return epochs.rotate(self._changes, request, KeyKind(kind), scope)
 
     def rewrap(self, request: Request) -> Made[JobView]:
         """Start the re-wrap of what hangs on other epochs, or join it. Raises AccessDeniedError."""
         return jobs.start_rewrap(self._changes, request)
+
+    def redigest(self, request: Request, scope: str) -> Made[JobView]:
+        """Start to digest anew what hangs on older lookup keys of ``scope``, or join it.
+
+        Raises AccessDeniedError, ConflictError, NotFoundError.
+        """
+        return jobs.start_redigest(self._changes, request, scope)
 
     def jobs(self, request: Request) -> Made[tuple[JobView, ...]]:
         """Return the jobs that run or ran last, with their progress. Raises AccessDeniedError."""

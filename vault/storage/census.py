@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import func, select
 
+from vault.domain.references import REFERENCE_SCOPE
 from vault.storage import tables
 from vault.storage.database import Connection
 
@@ -22,9 +23,6 @@ WHERE {envelope} IS NOT NULL GROUP BY k.epoch
 """
 _SEALED: Final = (("token", "subject_id", "t.envelope"), ("subject", "id", "t.ref_envelope"))
 """Every table with envelopes under a data key: values, and external references."""
-
-FIRST_VERSION: Final = 1
-"""Of the key that external references are digested with: it does not rotate yet."""
 
 
 def count_values(connection: Connection) -> dict[int, int]:
@@ -51,11 +49,13 @@ def count_digests(connection: Connection) -> dict[tuple[str, int], int]:
         .group_by(field.name, token.digest_version)
     )
     of_references = (
-        select(subject.kind, func.count()).where(subject.ref_digest.is_not(None)).group_by(subject.kind)
+        select(subject.kind, subject.ref_version, func.count())
+        .where(subject.ref_digest.is_not(None))
+        .group_by(subject.kind, subject.ref_version)
     )
     found = {(name, version): count for name, version, count in connection.execute(of_values)}
-    for kind, count in connection.execute(of_references):
-        found[f"ref/{kind}", FIRST_VERSION] = count
+    for kind, version, count in connection.execute(of_references):
+        found[REFERENCE_SCOPE + kind, version] = count
     return found
 
 

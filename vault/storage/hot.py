@@ -46,6 +46,7 @@ SUBJECT_COLUMNS: Final = (
     "ref_digest",
     "ref_envelope",
     "created_at",
+    "ref_version",
 )
 DATA_KEY_COLUMNS: Final = ("subject_id", "generation", "epoch", "wrapped")
 TOKEN_COLUMNS: Final = (

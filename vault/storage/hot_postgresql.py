@@ -54,7 +54,7 @@ _COPIES: Final = (
         "subjects",
         "subject",
         hot.SUBJECT_COLUMNS,
-        ("int8", "bytea", "text", "int2", "bytea", "bytea", "bytea", "int8"),
+        ("int8", "bytea", "text", "int2", "bytea", "bytea", "bytea", "int8", "int2"),
     ),
     ("data_keys", "data_key", hot.DATA_KEY_COLUMNS, ("int8", "int4", "int4", "bytea")),
     (

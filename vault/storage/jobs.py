@@ -75,7 +75,12 @@ def take_lease(connection: Connection, job: JobRow, holder: str, *, now_us: int,
         .where(
             _COLUMN.id == job.id,
             _COLUMN.state == "running",
-            or_(_COLUMN.holder == holder, _COLUMN.holder == "", _COLUMN.lease_until < now_us),
+            or_(
+                _COLUMN.holder == holder,
+                _COLUMN.holder == "",
+                _COLUMN.lease_until < now_us,
+                _COLUMN.lease_until > now_us + 2 * (until_us - now_us),
+            ),
         )
         .values(holder=holder, lease_until=until_us)
     )

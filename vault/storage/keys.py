@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from sqlalchemy import ColumnElement, func, insert, select, tuple_, update
@@ -12,8 +12,8 @@ from keys.states import KeyState
 from vault.storage import tables
 from vault.storage.database import IN_BINARY, Connection
 
-DataKeyRow = tuple[int, int, int, bytes, int]
-"""subject_id, generation, epoch, wrapped, state of the subject"""
+DataKeyRow = tuple[int, int, int, bytes, int | None]
+"""subject_id, generation, epoch, wrapped, state of the subject; None where there is no such subject"""
 
 
 def read_keys(connection: Connection) -> list[KeyRecord]:
@@ -92,13 +92,40 @@ def read_data_keys_outside(
     column = tables.data_key.c
     rows = connection.execute(
         select(column.subject_id, column.generation, column.epoch, column.wrapped, tables.subject.c.state)
-        .join(tables.subject, tables.subject.c.id == column.subject_id)
+        .outerjoin(tables.subject, tables.subject.c.id == column.subject_id)
         .where(column.epoch != epoch, tuple_(column.subject_id, column.generation) > after)
         .order_by(column.subject_id, column.generation)
         .limit(limit),
         execution_options=IN_BINARY,
     )
-    return [(row[0], row[1], row[2], bytes(row[3]), row[4]) for row in rows]
+    return [(row[0], row[1], row[2], _material(row[3]), row[4]) for row in rows]
+
+
+def _material(value: object) -> bytes:
+    """Return bytes as they are; anything else, which SQLite lets somebody put there, opens nothing."""
+    return bytes(value) if isinstance(value, bytes | memoryview) else b""
+
+
+def count_sealed_under(connection: Connection, epoch: int) -> int:
+    """Count the data keys whose own header says ``epoch``, whatever the row beside it says."""
+    header = func.substr(tables.data_key.c.wrapped, 2, 4)
+    if connection.dialect.name == "postgresql":
+        header = func.substring(tables.data_key.c.wrapped, 2, 4)
+    return connection.execute(
+        select(func.count()).select_from(tables.data_key).where(header == epoch.to_bytes(4, "big"))
+    ).scalar_one()
+
+
+def read_data_keys_of(connection: Connection, subject_ids: Collection[int]) -> list[DataKeyRow]:
+    """Read every data key of these subjects, at most a few thousand."""
+    column = tables.data_key.c
+    rows = connection.execute(
+        select(column.subject_id, column.generation, column.epoch, column.wrapped, tables.subject.c.state)
+        .join(tables.subject, tables.subject.c.id == column.subject_id)
+        .where(column.subject_id.in_(subject_ids)),
+        execution_options=IN_BINARY,
+    )
+    return [(row[0], row[1], row[2], _material(row[3]), row[4]) for row in rows]
 
 
 _REPLACE_POSTGRESQL: Final = """

@@ -128,6 +128,7 @@ subject = Table(
     Column("ref_digest", LargeBinary, unique=True),
     Column("ref_envelope", LargeBinary),
     Column("created_at", BigInteger, nullable=False),
+    Column("ref_version", SmallInteger),
 )
 
 data_key = Table(
@@ -370,7 +371,7 @@ job = Table(
     Column("started_by", Text, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
-    CheckConstraint("kind IN ('rewrap')", name="kind"),
+    CheckConstraint("kind IN ('rewrap','redigest')", name="kind"),
     CheckConstraint("state IN ('running','done')", name="state"),
 )
 """Background work: how far it is, and which node has it until when."""

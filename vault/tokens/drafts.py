@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from unicodedata import normalize
 
 from keys.tokens import DecodedToken, TokenKind
 from vault.access.standing import FieldSlot, Standing
 from vault.domain.errors import InvalidInputError, VaultError
+from vault.domain.references import REFERENCE_SCOPE
 from vault.fields.resident import refuse_resident_number
 from vault.fields.rules import RuleBrokenError
 from vault.tokens.requests import NewSubject, TokenizeItem
 from vault.tokens.subjectkeys import SubjectKeys
-
-EXTERNAL_REF_FIELD: Final = "external_ref"
-"""Stands in the place of a field name in the context of a sealed external reference."""
-
-REFERENCE_SCOPE: Final = "ref/"
-"""Before the kind of subject, in the scope of the lookup key of external references."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,13 +26,24 @@ class SubjectDraft:
     """Row id and nonce of the subject text that the caller gave."""
     reference: str = ""
     digest: bytes | None = None
-    """Digest of the external reference."""
+    """Digest of the external reference under the lookup key in force."""
+    version: int | None = None
+    """Version of that key."""
+    digests: tuple[bytes, ...] = ()
+    """Digests under every key that a subject may have been found by."""
     keys: SubjectKeys | None = None
     """None until it is found or made."""
     existed: bool = False
     """Whether it was found by its external reference."""
     error: VaultError | None = None
     """Why no item of this subject can be done."""
+
+    def found_in(self, references: Mapping[bytes, tuple[int, bytes]]) -> tuple[int, bytes] | None:
+        """Return row id and sealed reference of the subject that has this reference already."""
+        for digest in self.digests:
+            if digest in references:
+                return references[digest]
+        return None
 
 
 class ItemDraft:
@@ -107,14 +113,18 @@ class SubjectDrafts:
         known = self._by_name.get(name)
         if known is not None and known.kind == kind and known.reference == reference:
             return known
-        digest = self._standing.keyring.lookup(REFERENCE_SCOPE + kind).digest(reference)
+        keyring, scope = self._standing.keyring, REFERENCE_SCOPE + kind
+        active = keyring.lookup(scope)
+        digest = active.digest(reference)
         bearer = self._by_digest.get(digest)
         if bearer is not None and known is None:
             self._by_name[name] = bearer
         draft = self._named(name, kind)
         if bearer not in {None, draft} or draft.digest not in {None, digest}:
             raise refused("external_ref", "reference_conflict", "one subject has one external reference")
-        draft.reference, draft.digest = reference, digest
+        draft.reference, draft.digest, draft.version = reference, digest, active.version
+        others = [key for key in keyring.lookup_all(scope) if key is not active]
+        draft.digests = (digest, *(key.digest(reference) for key in others))
         self._by_digest[digest] = draft
         return draft
 

@@ -18,7 +18,8 @@ from keys.errors import KeysError
 from keys.padding import pad, pad_all, unpad
 from vault.access.standing import FieldSlot
 from vault.domain.model import SubjectState
-from vault.tokens.drafts import EXTERNAL_REF_FIELD, ItemDraft, SubjectDraft
+from vault.domain.references import EXTERNAL_REF_FIELD
+from vault.tokens.drafts import ItemDraft, SubjectDraft
 from vault.tokens.subjectkeys import SubjectKeys
 from vault.tokens.work import Bench
 
@@ -132,7 +133,10 @@ def new_subject(draft: SubjectDraft, bench: Bench) -> SubjectKeys:
         context = _reference_context(subject_id, bench)
         ref_envelope = key.seal(context, ref_nonce, pad(draft.reference, REF_BUCKETS))
     bench.writes.subjects.append(
-        (subject_id, nonce, draft.kind, state, log_subject, draft.digest, ref_envelope, bench.now_us)
+        (
+            *(subject_id, nonce, draft.kind, state, log_subject),
+            *(draft.digest, ref_envelope, bench.now_us, draft.version),
+        )
     )
     bench.writes.data_keys.append((subject_id, FIRST_GENERATION, epoch.epoch, wrapped))
     draft.keys = SubjectKeys(

@@ -105,8 +105,8 @@ class TokenizeWork(HotWork):
         for subject in self._subjects.all():
             if subject.claimed is not None:
                 needs.subjects.add(subject.claimed[0])
-            elif subject.digest is not None:
-                needs.references.add(subject.digest)
+            else:
+                needs.references.update(subject.digests)
 
     def need_more(self, reads: Reads, needs: Needs) -> None:
         """See the base. Raises IdempotencyConflictError for another body, TamperDetectedError."""
@@ -118,7 +118,7 @@ class TokenizeWork(HotWork):
             return
         assert self._subjects is not None  # begin makes it
         for subject in self._subjects.all():
-            named = reads.references.get(subject.digest) if subject.digest is not None else None
+            named = subject.found_in(reads.references)
             if named is not None:
                 needs.subjects.add(named[0])
                 needs.subject_tokens.add(named[0])
@@ -164,7 +164,7 @@ class TokenizeWork(HotWork):
             if keys is None or not compare_digest(keys.nonce, subject.claimed[1]):
                 raise unknown_subject()
         else:
-            named = bench.reads.references.get(subject.digest) if subject.digest is not None else None
+            named = subject.found_in(bench.reads.references)
             keys = None if named is None else bench.reads.subjects.get(named[0])
             if keys is None or named is None:
                 return

@@ -317,7 +317,7 @@ def test_refuses_what_is_no_line(data: bytes, rule: str) -> None:
     with written(data) as descriptor, pytest.raises(WrapperUnavailableError) as caught:
         read_passphrase(descriptor)
     assert caught.value.rule == rule
-    assert caught.value.message == f"passphrase on file descriptor {descriptor}"
+    assert caught.value.message == f"line on file descriptor {descriptor}"
     assert caught.value.hint
     told = everything_told_by(caught.value)
     assert "b'pass" not in told

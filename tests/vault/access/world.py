@@ -6,6 +6,7 @@ import itertools
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ class Node:
 
     def __init__(self, url: str, wrapper: KeyFileWrapper) -> None:
         self.database = Database.open(url)
-        self.standings = Standings(self.database, Roots(lambda _row: wrapper))
+        self.standings = Standings(self.database, Roots(lambda _row: wrapper, lambda: datetime.now(UTC)))
         self.journal = Journal(self.database, lambda: self.standings.current.keyring)
         self.changes = Changes(self.database, self.journal, self.standings)
         passwords = Passwords(CHEAP)

@@ -75,7 +75,7 @@ def test_every_data_key_is_moved_once_whatever_is_killed(counter: Counter, kills
     portions_logged = [
         dict(logged.entry.target) for logged in after.log() if logged.entry.actor.id == "vault"
     ]
-    assert sum(int(portion.get("rewrapped", 0)) for portion in portions_logged) == PEOPLE
+    assert sum(int(portion.get("moved", 0)) for portion in portions_logged) == PEOPLE
     census = after.vault.keys.census(office.request(counter.actor("admin"))).value
     assert [hanging.total for hanging in census if (hanging.kind, hanging.version) == ("wrapping", 1)] == [0]
     for start in range(0, PEOPLE, 500):

@@ -44,7 +44,8 @@ MAKER = -3
 
 def subject(number: int, *, reference: bytes | None = None) -> tuple[Any, ...]:
     nonce, log_subject = number.to_bytes(8, "big"), number.to_bytes(16, "big")
-    return (BASE + number, nonce, "member", 0, log_subject, reference, None, 1_000)
+    version = None if reference is None else 1
+    return (BASE + number, nonce, "member", 0, log_subject, reference, None, 1_000, version)
 
 
 def data_key(number: int) -> tuple[Any, ...]:
@@ -161,7 +162,7 @@ def test_refused_row_takes_its_whole_unit_with_it(hot: HotConnection, log_databa
 
 
 def test_refused_row_is_told_without_its_values(hot: HotConnection) -> None:
-    row = (BASE + 1, bytes(8), CANARY, 0, bytes(16), CANARY.encode(), None, 1_000)
+    row = (BASE + 1, bytes(8), CANARY, 0, bytes(16), CANARY.encode(), None, 1_000, 1)
     with pytest.raises(RolledBackError) as caught:
         hot.commit(Units().make(), Writes(subjects=[row, row]), 1)
     assert CANARY not in told(caught.value)

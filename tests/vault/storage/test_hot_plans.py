@@ -14,7 +14,7 @@ FILL = (
     "ALTER TABLE subject SET (autovacuum_enabled = off)",
     "ALTER TABLE data_key SET (autovacuum_enabled = off)",
     "ALTER TABLE token SET (autovacuum_enabled = off)",
-    f"""INSERT INTO subject SELECT n, '\\x01', 'member', 0, int8send(n), int8send(n), NULL, 0
+    f"""INSERT INTO subject SELECT n, '\\x01', 'member', 0, int8send(n), int8send(n), NULL, 0, 1
         FROM generate_series(1, {ROWS}) AS n""",
     f"""INSERT INTO data_key SELECT n, 1, 1, decode(repeat('00', 65), 'hex')
         FROM generate_series(1, {ROWS}) AS n""",

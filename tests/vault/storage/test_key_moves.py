@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, text, update
 
 from keys.states import TRANSITIONS, KeyState
 from vault.domain.errors import VaultError
@@ -48,10 +49,41 @@ def test_every_pair_of_states_is_moved_or_refused_as_the_table_says(database: Da
         assert found == wanted.value, f"{old} to {new}"
 
 
-def test_other_columns_change_in_any_state(database: Database) -> None:
+def test_a_key_is_sealed_anew_in_any_state_but_the_last(database: Database) -> None:
+    for version, state in enumerate(KeyState, start=1):
+        _insert(database, version, state)
+        if state is KeyState.DESTROYED:
+            with pytest.raises(VaultError):
+                _set(database, version, wrapped=b"back again")
+        else:
+            _set(database, version, wrapped=b"sealed anew")
+
+
+@pytest.mark.parametrize("columns", [{"kind": "lookup"}, {"scope": "x"}, {"version": 7}])
+def test_a_key_keeps_its_name(database: Database, columns: dict[str, Any]) -> None:
+    _insert(database, 1, KeyState.ACTIVE)
+    with pytest.raises(VaultError):
+        _set(database, 1, **columns)
+
+
+def test_a_key_is_not_deleted(database: Database) -> None:
     _insert(database, 1, KeyState.DESTROYED)
+    with pytest.raises(VaultError), database.writing() as connection:
+        connection.execute(delete(tables.key))
+
+
+def test_a_key_is_not_replaced(database: Database) -> None:
+    _insert(database, 1, KeyState.DESTROYED)
+    verb = "INSERT OR REPLACE" if database.dialect == "sqlite" else "INSERT"
+    with pytest.raises(VaultError), database.writing() as connection:
+        connection.execute(
+            text(f"{verb} INTO key SELECT kind, scope, version, 'active', wrapped, 1, 1 FROM key")
+        )
+
+
+def _set(database: Database, number: int, **columns: Any) -> None:
     with database.writing() as connection:
-        connection.execute(update(tables.key).values(wrapped=b""))
+        connection.execute(update(tables.key).filter_by(version=number).values(**columns))
 
 
 def test_a_state_that_is_none_is_refused(database: Database) -> None:

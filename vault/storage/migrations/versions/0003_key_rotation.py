@@ -28,27 +28,36 @@ MOVES = (
 
 LEGAL = " OR ".join(f"(OLD.state = '{old}' AND NEW.state = '{new}')" for old, new in MOVES)
 
+RENAMED = "(OLD.kind, OLD.scope, OLD.version) IS DISTINCT FROM (NEW.kind, NEW.scope, NEW.version)"
+REVIVED = "OLD.state = 'destroyed' AND OLD.wrapped <> NEW.wrapped"
+
 POSTGRESQL = (
     f"""
-    CREATE FUNCTION key_state_moves() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION key_moves() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        IF NOT ({LEGAL}) THEN
+        IF TG_OP = 'DELETE' OR {RENAMED} OR ({REVIVED}) OR (OLD.state <> NEW.state AND NOT ({LEGAL})) THEN
             RAISE EXCEPTION 'a key cannot make this move' USING ERRCODE = 'check_violation';
         END IF;
         RETURN NEW;
     END $$
     """,
-    """
-    CREATE TRIGGER key_state_moves BEFORE UPDATE ON key FOR EACH ROW
-    WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION key_state_moves()
-    """,
+    "CREATE TRIGGER key_moves BEFORE UPDATE OR DELETE ON key FOR EACH ROW EXECUTE FUNCTION key_moves()",
 )
+REFUSE = "BEGIN SELECT RAISE(ABORT, 'a key cannot make this move'); END"
 SQLITE = (
     f"""
-    CREATE TRIGGER key_state_moves BEFORE UPDATE ON key FOR EACH ROW
-    WHEN OLD.state <> NEW.state AND NOT ({LEGAL})
-    BEGIN SELECT RAISE(ABORT, 'a key cannot make this move'); END
+    CREATE TRIGGER key_moves BEFORE UPDATE ON key FOR EACH ROW
+    WHEN OLD.kind IS NOT NEW.kind OR OLD.scope IS NOT NEW.scope OR OLD.version IS NOT NEW.version
+        OR ({REVIVED}) OR (OLD.state <> NEW.state AND NOT ({LEGAL}))
+    {REFUSE}
     """,
+    f"CREATE TRIGGER key_stays BEFORE DELETE ON key FOR EACH ROW {REFUSE}",
+    # INSERT OR REPLACE takes the row before away without a word to the trigger above.
+    f"""
+    CREATE TRIGGER key_is_new BEFORE INSERT ON key FOR EACH ROW
+    WHEN EXISTS (SELECT 1 FROM key WHERE kind = NEW.kind AND scope = NEW.scope AND version = NEW.version)
+    {REFUSE}
+    """,  # noqa: S608 -- words of this module
 )
 
 
@@ -61,10 +70,11 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     if _is_postgresql():
-        op.execute("DROP TRIGGER key_state_moves ON key")
-        op.execute("DROP FUNCTION key_state_moves()")
+        op.execute("DROP TRIGGER key_moves ON key")
+        op.execute("DROP FUNCTION key_moves()")
     else:
-        op.execute("DROP TRIGGER key_state_moves")
+        for trigger in ("key_moves", "key_stays", "key_is_new"):
+            op.execute(f"DROP TRIGGER {trigger}")
     # What waits for a second administrator means nothing to the release before.
     op.execute("DELETE FROM approval WHERE kind = 'key'")
     _approval_kinds("'enrolment','grant'")

@@ -27,6 +27,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # The keys of a vault that has a root key of its own cannot be opened without it: nothing below this
-    # revision can read them, and this one cannot seal them otherwise.
+    # The keys of a vault that has a root key of its own cannot be opened without it, and nothing below this
+    # revision knows it: without these rows every value is lost.
+    if op.get_bind().execute(sa.text("SELECT count(*) FROM root_key")).scalar_one():
+        raise RuntimeError("this vault has a root key of its own: an older release cannot open it")
     op.drop_table("root_key")
