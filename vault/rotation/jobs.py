@@ -41,7 +41,7 @@ from vault.storage.keys import read_keys
 LEASE_US: Final = 15 * SECOND_US
 """So long a node may be silent before another takes its work over."""
 
-IDLE_PORTION: Final = 2_000
+IDLE_PORTION: Final = 5_000
 BUSY_PORTION: Final = 100
 BUSY_PAUSE: Final = 19
 """Rest after a portion, as a multiple of what it took, while others use the vault."""

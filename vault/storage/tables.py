@@ -138,7 +138,6 @@ data_key = Table(
     Column("generation", Integer, primary_key=True, autoincrement=False),
     Column("epoch", Integer, nullable=False),
     Column("wrapped", LargeBinary, nullable=False),
-    Index("ix_data_key_epoch", "epoch", "subject_id"),
 )
 """Apart from ``subject`` and ``token`` so that a backup can keep keys and values apart."""
 
