@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,6 +87,10 @@ def test_write_ahead_log_is_flushed_before_each_response_on_sqlite(traces: Path)
     previous = began
     answers = responses(found)
     assert len(answers) == 2 * REQUESTS
+    # The lane's own: upkeep integrates the log meanwhile, and its writes are flushed when it likes.
+    writers = Counter(call.process for call in found if call.writes and "vault.db-wal" in call.arguments)
+    (lane, _), *_ = writers.most_common(1)
+    found = [call for call in found if call.process == lane or call in answers]
     for answer in answers:
         mine = [call for call in found if previous <= call.started <= answer.started]
         writes = [call for call in mine if call.writes and "vault.db-wal" in call.arguments]
