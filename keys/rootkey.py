@@ -29,12 +29,14 @@ class RootSlot(StrEnum):
 
 
 class RootKey:
-    """One version of the root key, at hand. Threads may share it."""
+    """One version of the root key, at hand. Threads may share it.
+
+    Raises MalformedError("key_version") for one below 1, ("key_length") unless it is 32 bytes.
+    """
 
     __slots__ = ("_sealing", "_secret", "version")
 
     def __init__(self, version: int, secret: SecretBytes) -> None:
-        """Raises MalformedError ("key_version", "key_length")."""  # noqa: D401
         if version < 1:
             raise MalformedError("key_version")
         self.version = version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -269,6 +270,25 @@ def test_recovery_does_not_lie_beside_the_database(counter: Counter) -> None:
         _change(counter, Sealing(recovery=New("file", file=inside)))
     assert (refused.value.field, refused.value.rule) == ("recovery", "inside")
     assert not inside.exists()
+
+
+def test_whoever_was_faster_on_another_host_wins_and_the_other_is_told(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vault.assembly.rootkeys._alone", lambda _settings: nullcontext())
+    tokens, faster = _fill(counter), []
+
+    def meanwhile(_change_of_ours: RootChange) -> None:
+        faster.append(_change(counter, Sealing(root=New("passphrase"), ask=saying(PASSPHRASE))))
+
+    settings, clock = counter.furnished.settings, counter.furnished.clock
+    with pytest.raises((ConflictError, UnavailableError)):
+        change_root_key(settings, Sealing(), meanwhile, clock=clock)
+    assert faster[0].new == 2
+    assert not _file(counter, 2).exists()
+    vault = open_vault(settings, clock=clock, ask=saying(PASSPHRASE))
+    _all_open(counter, tokens, vault)
+    vault.close()
 
 
 def test_recovery_needs_a_passphrase_of_its_own(counter: Counter) -> None:

@@ -99,6 +99,7 @@ def change_root_key(
     """
     files: list[Path] = []
     change: RootChange | None = None
+    copies: list[RootRow] = []
     with ExitStack() as stack:
         stack.enter_context(_alone(settings))
         vault = _old(settings, ask, clock, from_recovery=from_recovery, file=recovery_file)
@@ -114,7 +115,7 @@ def change_root_key(
             announce(change)
             _replace(vault, old, new, copies)
         except BaseException as error:
-            if _is_in_force(vault, new.version, error) and change is not None:
+            if change is not None and _are_in_force(vault, copies, error):
                 # The commit went through, and its answer was lost or nobody waited for it.
                 return change
             for path in files:
@@ -268,14 +269,16 @@ def _replace_once(vault: Vault, old: RootKey, new: RootKey, copies: list[RootRow
         unit.append([entry(request, Action.KEY_ROOT, target=target)], revision=revision, revise=True)
 
 
-def _is_in_force(vault: Vault, version: int, error: BaseException) -> bool:
-    """Say whether the change was committed after all, by asking the database.
+def _are_in_force(vault: Vault, copies: list[RootRow], error: BaseException) -> bool:
+    """Say whether ``copies`` were committed after all, by asking the database.
+
+    The version alone would not tell: on another host somebody else may have taken it.
 
     Raises OutcomeUnknownError when it cannot be asked: then nothing is taken away.
     """
     try:
         with vault.changes.database.reading() as connection:
-            return any(row.version == version for row in read_roots(connection))
+            return set(copies) <= set(read_roots(connection))
     except VaultError:
         raise OutcomeUnknownError(
             "whether the new root key is in force cannot be told while the database is away: keep every key"

@@ -109,8 +109,6 @@ def _material(value: object) -> bytes:
 def count_sealed_under(connection: Connection, epoch: int) -> int:
     """Count the data keys whose own header says ``epoch``, whatever the row beside it says."""
     header = func.substr(tables.data_key.c.wrapped, 2, 4)
-    if connection.dialect.name == "postgresql":
-        header = func.substring(tables.data_key.c.wrapped, 2, 4)
     return connection.execute(
         select(func.count()).select_from(tables.data_key).where(header == epoch.to_bytes(4, "big"))
     ).scalar_one()
