@@ -60,6 +60,7 @@ def invitation(
         expires_at=now_us + LIFETIME_US,
         used_at=None,
         totp_sealed=seal_totp(keyring, identity, generate_secret()),
+        key_version=keyring.sessions.active_version,
         version=1,
         mac=b"",
     )

@@ -138,6 +138,7 @@ def _issue(attempt: Attempt, service_id: str, days: int) -> Change[Secret]:
             created_at=attempt.now_us,
             expires_at=attempt.now_us + days * DAY_US,
             revoked_at=None,
+            key_version=attempt.keyring.sessions.active_version,
             version=1,
             mac=b"",
         )

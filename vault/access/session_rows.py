@@ -36,6 +36,7 @@ def live_session(
         expires_at=now_us + ABSOLUTE_US,
         last_seen_at=now_us,
         closed_at=None,
+        key_version=keyring.sessions.active_version,
         version=1,
         mac=b"",
     )
@@ -57,6 +58,7 @@ def known_address(keyring: Keyring, staff_id: str, *, address: str, now_us: int)
         expires_at=now_us,
         last_seen_at=now_us,
         closed_at=now_us,
+        key_version=keyring.sessions.active_version,
         version=1,
         mac=b"",
     )

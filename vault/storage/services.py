@@ -40,6 +40,7 @@ class CredentialRow(SealedRow):
     """A service's secret, as a keyed MAC."""
 
     table: ClassVar[Table] = tables.credential
+    uncovered: ClassVar[frozenset[str]] = frozenset({"key_version"})
 
     id: str
     service_id: str
@@ -48,6 +49,8 @@ class CredentialRow(SealedRow):
     expires_at: int
     revoked_at: int | None
     """When its overlap with the next one ends, or ENDED."""
+    key_version: int
+    """Version of the session key that ``secret_mac`` is made with."""
     version: int
     mac: bytes = field(repr=False)
 

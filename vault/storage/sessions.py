@@ -25,7 +25,7 @@ class SessionRow(SealedRow):
     """A staff session; its secret as a keyed MAC."""
 
     table: ClassVar[Table] = tables.session
-    uncovered: ClassVar[frozenset[str]] = frozenset({"last_seen_at", "closed_at"})
+    uncovered: ClassVar[frozenset[str]] = frozenset({"last_seen_at", "closed_at", "key_version"})
 
     id: str
     secret_mac: bytes = field(repr=False)
@@ -35,6 +35,8 @@ class SessionRow(SealedRow):
     expires_at: int
     last_seen_at: int
     closed_at: int | None
+    key_version: int
+    """Version of the session key that ``secret_mac`` is made with."""
     version: int
     mac: bytes = field(repr=False)
 

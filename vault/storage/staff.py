@@ -50,6 +50,7 @@ class InvitationRow(SealedRow):
     """A code that enrols one person once, as a keyed MAC, with the TOTP secret it will set."""
 
     table: ClassVar[Table] = tables.invitation
+    uncovered: ClassVar[frozenset[str]] = frozenset({"key_version"})
 
     id: str
     staff_id: str
@@ -57,6 +58,8 @@ class InvitationRow(SealedRow):
     expires_at: int
     used_at: int | None
     totp_sealed: bytes = field(repr=False)
+    key_version: int
+    """Version of the session key that ``code_mac`` is made with."""
     version: int
     mac: bytes = field(repr=False)
 

@@ -95,7 +95,7 @@ def authority(
 ) -> Authority:
     held = {}
     if service is not None:
-        row = CredentialRow("crd_1", "svc_1", b"", 0, expires_at, revoked_at, 1, b"")
+        row = CredentialRow("crd_1", "svc_1", b"", 0, expires_at, revoked_at, 1, 1, b"")
         held["crd_1"] = HeldCredential(row, service, SHOP)
     return Authority(
         revision=7,
