@@ -23,7 +23,7 @@ from api.errors import (
 from api.faults import report
 from api.metrics import Metrics
 from api.session import Bearers, Gate
-from api.v1 import entrance, health, keys, oauth, oversight, people, rights, single
+from api.v1 import entrance, health, keys, oauth, oversight, people, rights, single, subjects
 from api.v1.calls import HashingQueue
 from api.v1.documents import openapi_document
 from api.v1.hot import HotRoutes
@@ -43,6 +43,7 @@ _ROUTERS: Final = (
     people.router,
     rights.router,
     single.router,
+    subjects.router,
     oversight.router,
     keys.router,
     health.router,

@@ -126,3 +126,20 @@ class DestroyKeyBody(Body, frozen=True):
     version: Annotated[int, Meta(ge=1, le=0xFFFF_FFFF)]
     scope: Annotated[str, Meta(max_length=200)] = ""
     """Of a lookup key: its field, or ``ref/`` and the kind of subject."""
+
+
+class SubjectBody(Body, frozen=True):
+    """Restrict a data subject, or ask the officer to lift that or to erase it."""
+
+    ground: Literal[
+        "consent_withdrawn",
+        "court_order",
+        "purpose_fulfilled",
+        "retention_over",
+        "subject_request",
+        "unlawful_processing",
+    ]
+    purpose: Text = ""
+    """Where the grant is limited to some."""
+    reason: Note | None = None
+    """For the log; no personal data in it."""

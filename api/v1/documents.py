@@ -13,7 +13,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.v1 import asked, told
+from api.v1 import asked, told, told_subjects
 from api.v1.examples import EXAMPLES
 from api.v1.hot_examples import HOT_OPERATIONS
 from vault.domain.actions import Action
@@ -40,7 +40,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
     405: "This route has no such method.",
     408: "The body did not arrive in time.",
     409: "It exists, was decided or has changed already.",
-    410: "The token was revoked.",
+    410: "The token was revoked, or the subject erased.",
     413: "The body is over the cap.",
     415: "The body is of another type.",
     422: "The body or a parameter is not of the shape, names field and rule.",
@@ -207,7 +207,7 @@ def _schemas() -> dict[str, Any]:
     """Return the schemas of every shape, by name."""
     kinds = [
         kind
-        for kind in (*vars(asked).values(), *vars(told).values())
+        for kind in (*vars(asked).values(), *vars(told).values(), *vars(told_subjects).values())
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind is not msgspec.Struct
     ]
     kinds += [TokenizeRequest, DetokenizeRequest, SearchRequest]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from api.v1 import asked, told
+from api.v1 import asked, told, told_subjects
 from api.v1.hot_examples import LEAF, PHONE, SUBJECT
 from vault.domain.model import Reveal
 
@@ -80,6 +80,7 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     asked.RotateKeyBody(kind="lookup", scope="member.phone"),
     asked.RedigestBody(scope="member.phone"),
     asked.DestroyKeyBody(kind="wrapping", version=1),
+    asked.SubjectBody(ground="subject_request", purpose="inquiry", reason="letter of 3 May"),
     told.Logged(**LOGGED),
     told.TokenAnswer(access_token="pva_0100000001", token_type="Bearer", expires_in=600),
     told.SessionAnswer(
@@ -166,6 +167,18 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     told.TokenView(
         token=PHONE, field="member.phone", created_at=NOW, state="live", subject=SUBJECT, **LOGGED
     ),
+    told_subjects.SubjectAnswer(
+        subject=SUBJECT,
+        kind="member",
+        state="open",
+        since=NOW,
+        created_at=NOW,
+        fields=(told_subjects.LiveTokens("member.gender", 1), told_subjects.LiveTokens("member.phone", 2)),
+        certificate=None,
+        **LOGGED,
+    ),
+    told_subjects.RestrictedAnswer(subject=SUBJECT, **LOGGED),
+    told_subjects.SubjectProposal(approval_id=APPROVAL, subject=SUBJECT, **LOGGED),
     told.KeyList(items=(told.KeyView("wrapping", "", 1, "active", NOW, NOW, 10_000, LATER, "green"),)),
     told.RotatedAnswer(old=1, new=2),
     told.JobAnswer(job=_JOB, **LOGGED),

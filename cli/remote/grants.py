@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import quote
 
 import typer
@@ -59,8 +59,8 @@ def propose(  # noqa: PLR0913 - one parameter for each term of a grant
     """Propose a grant.
 
     For administrators. One that can yield plaintext, or lets a service see,
-    find or revoke anything, waits for the officer; a narrower one is in force
-    at once.
+    find, restrict, revoke or erase anything, waits for the officer; a narrower
+    one is in force at once.
     """
     kind, identity = _holder(holder)
     body = {
@@ -159,25 +159,33 @@ ApprovalId = Annotated[str, typer.Argument(metavar="APPROVAL_ID", help="Id of th
 
 
 def approve(server: Server, out: Output, approval_id: ApprovalId) -> None:
-    """Approve an enrolment or a grant.
+    """Approve what waits: an enrolment, a grant, an erasure, the end of a key.
 
-    For officers. Nobody approves their own.
+    For officers; the end of a key for administrators. Nobody approves their own.
     """
     _decide(server, out, approval_id, "approve")
 
 
 def refuse(server: Server, out: Output, approval_id: ApprovalId) -> None:
-    """Refuse an enrolment or a grant.
+    """Refuse what waits.
 
-    For officers.
+    For officers; the end of a key for administrators.
     """
     _decide(server, out, approval_id, "refuse")
+
+
+_CARRIED_OUT: Final = {
+    "key": " The key {} is destroyed.",
+    "erasure": " The subject is erased.",
+    "lifting": " The restriction is lifted.",
+}
+"""What an approval has done at once, by its kind."""
 
 
 def _decide(server: Server, out: Output, approval_id: str, decision: str) -> None:
     answer = server.post(f"/v1/approvals/{quote(approval_id, safe='')}", {"decision": decision})
     told = f"{approval_id} is {'approved' if decision == 'approve' else 'refused'}."
     about = answer.body["approval"]
-    if about["kind"] == "key" and decision == "approve":
-        told += f" The key {about['target']} is destroyed."
+    if decision == "approve":
+        told += _CARRIED_OUT.get(about["kind"], "").format(about["target"])
     tell(out, answer, told)

@@ -10,7 +10,7 @@ import pytest
 
 from api.app import VERSION
 from api.bodies import Reader
-from api.v1 import asked, told
+from api.v1 import asked, told, told_subjects
 from api.v1.examples import EXAMPLES
 from api.v1.hot_examples import HOT_OPERATIONS
 from tests.api.world import World
@@ -37,7 +37,7 @@ def test_lists_every_route(document: dict[str, Any]) -> None:
     routes = {(method.upper(), path) for method, path, _ in _operations(document)}
     assert {("POST", "/v1/tokenize"), ("POST", "/v1/detokenize"), ("POST", "/v1/search")} <= routes
     assert {("DELETE", "/v1/tokens/{token}"), ("GET", "/v1/audit/export"), ("GET", "/metrics")} <= routes
-    assert len(routes) == 39
+    assert len(routes) == 43
 
 
 def test_every_operation_is_described(document: dict[str, Any]) -> None:
@@ -80,8 +80,10 @@ def test_examples_of_bodies_decode() -> None:
 def test_every_shape_that_is_sent_has_an_example() -> None:
     parts = {"Answer", "Body", "StaffReference", "StaffView", "CredentialView", "ServiceView", "GrantView"}
     parts |= {"ApprovalView", "HangingView", "JobState", "KeyView"}
-    modules = {asked.__name__, told.__name__}
-    for name, kind in (*vars(asked).items(), *vars(told).items()):
+    parts |= {"LiveTokens"}
+    shapes = (asked, told, told_subjects)
+    modules = {module.__name__ for module in shapes}
+    for name, kind in [found for module in shapes for found in vars(module).items()]:
         if isinstance(kind, type) and kind.__module__ in modules:
             assert issubclass(kind, msgspec.Struct)
             assert kind in EXAMPLES or name in parts, name
@@ -108,5 +110,6 @@ def test_document_names_no_value_as_a_parameter(document: dict[str, Any]) -> Non
         "service_id",
         "staff_id",
         "start",
+        "subject",
         "token",
     }

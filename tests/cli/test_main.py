@@ -33,6 +33,7 @@ WANTED = [
     *("grant propose", "grant list", "grant revoke"),
     *("approval list", "approval approve", "approval refuse"),
     *("token show", "token revoke", "keys list", "keys rotate", "keys rewrap"),
+    *("subject show", "subject erase", "subject restrict", "subject lift"),
     *("keys jobs", "keys census", "keys destroy", "keys redigest", "keys root rotate", "drill recovery"),
     *("audit list", "audit show", "audit export", "audit key", "audit verify"),
 ]

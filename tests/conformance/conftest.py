@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.counter import Counter
+from tests.conformance.keeper import Keeper
 from tests.conformance.restoring import PostgresBench
 from tests.support.furnished import Furnished, copy, furnish
 from tests.support.postgres import PostgresCluster
@@ -53,3 +54,9 @@ def counter(request: pytest.FixtureRequest) -> Counter:
     """A furnished vault and what one does at its counter, once on each kind of database."""
     made: Counter = request.getfixturevalue(f"on_{request.param}")
     return made
+
+
+@pytest.fixture
+def keeper(counter: Counter) -> Keeper:
+    """The same vault with somebody who may act on whole subjects."""
+    return Keeper(counter)

@@ -23,6 +23,7 @@ from vault.storage.rows import SealedRow
 from vault.storage.services import CredentialRow, ServiceRow
 from vault.storage.sessions import SessionRow
 from vault.storage.staff import InvitationRow, StaffRow, StaffSecretRow
+from vault.storage.tombstones import CertificateRow, TombstoneRow
 
 SEALED: Final[tuple[type[SealedRow], ...]] = (
     StaffRow,
@@ -34,8 +35,10 @@ SEALED: Final[tuple[type[SealedRow], ...]] = (
     GrantRow,
     ApprovalRow,
     PolicyRow,
+    TombstoneRow,
+    CertificateRow,
 )
-"""Every kind of row that a decision reads."""
+"""Every kind of row that a decision reads or that proves what was done."""
 
 MAX_ENTRIES: Final = 500
 """So many alarms go into one unit; the next unit takes the rest."""

@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NoReturn
 
 from vault.access import departures
 from vault.access.authority import StaffMember
 from vault.access.changes import Attempt, Change, Changes, Made
 from vault.access.decision import DENIED
 from vault.access.entries import Request
+from vault.access.sealing import Alarm, sift
 from vault.access.staff import require_present
 from vault.domain.actions import Action
 from vault.domain.errors import AccessDeniedError, ConflictError, NotFoundError
 from vault.domain.model import ActorKind, Role
-from vault.storage.approvals import ApprovalRow
+from vault.storage.approvals import ApprovalRow, all_approvals, one_approval
 from vault.storage.grants import GrantRow
 
 Decided = tuple[tuple[Action, dict[str, str]], ...]
@@ -56,10 +57,8 @@ def decide_approval(
 
     def act(attempt: Attempt) -> Change[ApprovalRow]:
         row = attempt.authority.approvals.get(approval_id)
-        if row is None:
-            raise NotFoundError("no such approval")
-        if row.state != "open":
-            raise ConflictError("this was decided already")
+        if row is None or row.state != "open":
+            _refuse_decided(attempt, approval_id)
         decider = (deciders or DECIDERS)[row.kind]
         person = attempt.authority.require_staff(request.actor.id)
         if decider.role not in person.row.roles:
@@ -81,11 +80,24 @@ def decide_approval(
 
 def list_approvals(changes: Changes, request: Request) -> Made[tuple[ApprovalRow, ...]]:
     """Return every approval, oldest first. Raises AccessDeniedError."""
+    planted: set[Alarm] = set()
 
     def act(attempt: Attempt) -> Change[tuple[ApprovalRow, ...]]:
-        return Change(tuple(attempt.authority.approvals.values()), {}, revises=False)
+        genuine = sift(attempt.keyring.authority, all_approvals(attempt.connection), planted)
+        return Change(tuple(genuine), {}, revises=False)
 
-    return changes.make(request, Action.APPROVAL_LIST, act)
+    made = changes.make(request, Action.APPROVAL_LIST, act)
+    changes.alarms.report(sorted(planted), now_us=request.now_us)
+    return made
+
+
+def _refuse_decided(attempt: Attempt, approval_id: str) -> NoReturn:
+    """Raise ConflictError for an approval that was decided, NotFoundError for one that is none of ours."""
+    row = one_approval(attempt.connection, approval_id)
+    genuine = sift(attempt.keyring.authority, [] if row is None else [row], set())
+    if genuine and genuine[0].state != "open":
+        raise ConflictError("this was decided already")
+    raise NotFoundError("no such approval")
 
 
 def _decide_grant(attempt: Attempt, row: ApprovalRow, *, approve: bool) -> Decided:

@@ -23,7 +23,7 @@ from vault.domain.errors import InvalidInputError, NotFoundError, UnavailableErr
 from vault.domain.model import Actor, ActorKind, Reveal, Role
 from vault.policy.model import Limits
 from vault.policy.policy import Policy
-from vault.storage.approvals import ApprovalRow, all_approvals
+from vault.storage.approvals import ApprovalRow, counting_approvals
 from vault.storage.database import Connection
 from vault.storage.grants import GrantRow, PolicyRow, newest_grants, newest_policy
 from vault.storage.services import CredentialRow, ServiceRow, all_credentials, all_services
@@ -119,6 +119,7 @@ class Authority:
     grants: Mapping[str, GrantRow] = field(repr=False)
     """Newest version of every grant."""
     approvals: Mapping[str, ApprovalRow] = field(repr=False)
+    """Those that wait, and decided ones of enrolments and grants."""
     alarms: tuple[Alarm, ...]
 
     @staticmethod
@@ -171,7 +172,7 @@ def needs_approval(row: GrantRow) -> bool:
     """Say whether a grant waits for the officer.
 
     One that can let a whole value out does. So does one that lets a service see,
-    find or destroy anything: an administrator makes services alone, so without a
+    find, restrict or destroy anything: an administrator makes services alone, so without a
     second person the administrator could read masks, test guesses and revoke
     through one. A handler has been approved as a person already.
     """
@@ -180,7 +181,16 @@ def needs_approval(row: GrantRow) -> bool:
     return row.actor_kind == ActorKind.SERVICE and not _OUT_OF_ONE_HAND.isdisjoint(row.actions)
 
 
-_OUT_OF_ONE_HAND: Final = frozenset({Action.TOKEN_DETOKENIZE, Action.TOKEN_REVOKE, Action.TOKEN_SEARCH})
+_OUT_OF_ONE_HAND: Final = frozenset(
+    {
+        Action.SUBJECT_ERASE,
+        Action.SUBJECT_LIFT,
+        Action.SUBJECT_RESTRICT,
+        Action.TOKEN_DETOKENIZE,
+        Action.TOKEN_REVOKE,
+        Action.TOKEN_SEARCH,
+    }
+)
 
 
 def _load(connection: Connection, keyring: Keyring, revision: int) -> Authority:
@@ -191,7 +201,7 @@ def _load(connection: Connection, keyring: Keyring, revision: int) -> Authority:
     services = sift(keys, all_services(connection), alarms)
     credentials = sift(keys, all_credentials(connection), alarms)
     grants = sift(keys, newest_grants(connection), alarms)
-    approvals = sift(keys, all_approvals(connection), alarms)
+    approvals = sift(keys, counting_approvals(connection), alarms)
     found = newest_policy(connection)
     policies = sift(keys, [] if found is None else [found], alarms)
     held = _Held(grants, approvals)

@@ -18,7 +18,7 @@ from keys.keyring import Keyring
 from vault.access.alarms import Alarms
 from vault.access.authority import Authority
 from vault.access.decision import Question, decide
-from vault.access.entries import Request, entry, refused, rule_of
+from vault.access.entries import Request, Said, entry, refused, rule_of, with_said
 from vault.access.sealing import Alarm, seal, usable_keys, verify
 from vault.access.standing import Standing, Standings
 from vault.access.strangers import Strangers
@@ -32,6 +32,7 @@ from vault.domain.errors import (
     ConflictError,
     InvalidInputError,
     NotFoundError,
+    SubjectErasedError,
     TamperDetectedError,
     VaultError,
 )
@@ -53,6 +54,7 @@ REFUSALS: Final = (
     ConflictError,
     InvalidInputError,
     NotFoundError,
+    SubjectErasedError,
 )
 """What is a refusal and belongs in the log. The rest is a failure of the vault's own."""
 
@@ -67,6 +69,8 @@ class Change(Generic[T]):
     """Whether what was loaded before must be loaded again: true of every change to a row of the authority."""
     also: tuple[tuple[Action, dict[str, str]], ...] = ()
     """What else the act was, each with a target: entries of their own, in the same unit."""
+    said: Said | None = None
+    """What the entry of the act says in place of the decision by role, where it is about personal data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,11 @@ class Attempt:
         except TamperDetectedError:
             self.alarms.append(Alarm(row.table.name, row.row_id))
             raise
+
+    def tampered(self, table: str, row_id: object) -> TamperDetectedError:
+        """Return the error to raise for a row that is not as the vault wrote it, and alarm."""
+        self.alarms.append(Alarm(table, str(row_id)))
+        return TamperDetectedError(f"a row of {table} does not verify", reference=str(row_id))
 
     def put(self, row: R) -> R:
         """Seal and insert ``row``."""
@@ -220,11 +229,12 @@ class Changes:
         *,
         target: dict[str, str] | None = None,
         rule: str = "",
+        purpose: str = "",
     ) -> None:
         """Log a refusal durably, by ``rule`` or the one the error names; the caller raises it then."""
         decision = Decision(rule=rule or rule_of(error), revision=self.standings.current.revision)
         with self.journal.unit() as unit:
-            said = refused(request, action, error, target=target, decision=decision)
+            said = refused(request, action, error, target=target, decision=decision, purpose=purpose)
             unit.append([said], revision=None, revise=False)
 
     def _repeat(
@@ -255,7 +265,10 @@ class Changes:
                 change = act(attempt)
                 acts = ((action, change.target), *change.also)
                 said = [entry(request, done, target=target, decision=decision) for done, target in acts]
-                unit.append(said, revision=standing.revision, revise=change.revises)
+                notes: list[tuple[bytes, bytes]] = []
+                if change.said is not None:
+                    said[0], notes = with_said(standing.keyring, said[0], change.said)
+                unit.append(said, revision=standing.revision, revise=change.revises, notes=notes)
                 attempt.appended(unit.indexes)
         except TamperDetectedError:
             # The transaction is gone and every change with it; what it found is not.

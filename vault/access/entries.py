@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from keys.envelope import NONCE_LENGTH
+from keys.keyring import Keyring
 from vault.access.identities import moment
 from vault.audit.entry import NO_DECISION, Decision, Entry, entry_id
+from vault.audit.packing import Items
+from vault.audit.reasons import seal_reason
 from vault.domain.actions import Action
 from vault.domain.errors import AccessDeniedError, InvalidInputError, VaultError
 from vault.domain.ids import RequestId
@@ -27,6 +31,27 @@ class Request:
     actor: Actor
     origin: Origin
     now_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the entry of an act on personal data says beside its target."""
+
+    decision: Decision = NO_DECISION
+    purpose: str = ""
+    """Code of a purpose that the policy knows."""
+    reason: str = ""
+    """As screened; it is sealed beside the log."""
+    items: Items | None = None
+
+
+def with_said(keyring: Keyring, before: Entry, said: Said) -> tuple[Entry, list[tuple[bytes, bytes]]]:
+    """Return the entry with what ``said`` says, and the sealed reason as a note, where one was given."""
+    after = replace(before, decision=said.decision, purpose=said.purpose, items=said.items)
+    if not said.reason:
+        return after, []
+    digest, sealed = seal_reason(keyring, before.id, said.reason, nonce=secrets.token_bytes(NONCE_LENGTH))
+    return replace(after, note=digest.hex()), [(digest, sealed)]
 
 
 def entry(
@@ -62,9 +87,11 @@ def refused(
     *,
     target: dict[str, str] | None = None,
     decision: Decision = NO_DECISION,
+    purpose: str = "",
 ) -> Entry:
-    """Return the entry of a refusal."""
-    return entry(request, action, target=target, decision=decision, outcome=Outcome.REFUSED, error=error.code)
+    """Return the entry of a refusal. ``purpose`` is one that the policy knows, or empty."""
+    said = entry(request, action, target=target, decision=decision, outcome=Outcome.REFUSED, error=error.code)
+    return replace(said, purpose=purpose)
 
 
 def rule_of(error: VaultError) -> str:

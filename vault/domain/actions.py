@@ -42,6 +42,10 @@ class Action(StrEnum):
     STAFF_LEAVE = "staff:leave"
     STAFF_LIST = "staff:list"
     STAFF_PASSWORD = "staff:password"
+    SUBJECT_ERASE = "subject:erase"
+    SUBJECT_LIFT = "subject:lift"
+    SUBJECT_RESTRICT = "subject:restrict"
+    SUBJECT_SHOW = "subject:show"
     TOKEN_DETOKENIZE = "token:detokenize"
     TOKEN_REVOKE = "token:revoke"
     TOKEN_SEARCH = "token:search"
@@ -53,6 +57,10 @@ class Action(StrEnum):
 
 GRANTABLE = frozenset(
     {
+        Action.SUBJECT_ERASE,
+        Action.SUBJECT_LIFT,
+        Action.SUBJECT_RESTRICT,
+        Action.SUBJECT_SHOW,
         Action.TOKEN_DETOKENIZE,
         Action.TOKEN_REVOKE,
         Action.TOKEN_SEARCH,

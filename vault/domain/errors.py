@@ -19,6 +19,7 @@ VaultError
 │   └── ApprovalRequiredError      allowed once somebody else has approved it
 ├── UnknownTokenError              unknown, or not for this actor: the same answer
 ├── TokenRevokedError              gone; only said to an actor whose grant covers it
+├── SubjectErasedError             gone with the whole person; said to the same
 ├── NotFoundError                  a named thing of the vault's own does not exist
 ├── ConflictError                  already exists, already decided, or stale
 │   └── IdempotencyConflictError   the key was used with another body
@@ -133,8 +134,14 @@ class TokenRevokedError(VaultError):
     code = "token_revoked"
 
 
+class SubjectErasedError(VaultError):
+    """The data subject was erased, and all that was sealed for it destroyed."""
+
+    code = "subject_erased"
+
+
 class NotFoundError(VaultError):
-    """A staff member, service, grant, approval or entry of that id does not exist."""
+    """A staff member, service, grant, approval, subject or entry of that id does not exist for the caller."""
 
     code = "not_found"
 

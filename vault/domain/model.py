@@ -39,6 +39,8 @@ class SubjectState(IntEnum):
     OPEN = 0
     RESTRICTED = 1
     ARCHIVED = 2
+    ERASED = 3
+    """Nothing of the subject is left but its id; there is no data key that it could be bound into."""
 
 
 class Outcome(StrEnum):

@@ -29,6 +29,7 @@ from vault.service.keys import Keys
 from vault.service.services import Services
 from vault.service.sessions import Sessions
 from vault.service.staff import Staff
+from vault.service.subjects import Subjects
 from vault.service.tokens import Tokens
 from vault.service.upkeep import Health, Upkeep
 from vault.storage.database import Connection, Database
@@ -89,6 +90,7 @@ class Vault:
         self.staff: Final = Staff(self.changes, Enrolment(self.changes, passwords, rules))
         self.services: Final = Services(self.changes)
         self.grants: Final = Grants(self.changes)
+        self.subjects: Final = Subjects(self.changes)
         self.approvals: Final = Approvals(self.changes)
         self.upkeep: Final = Upkeep(self.changes, Integrator(database, outside), clock)
         self.worker: Final = Worker(self.changes, clock)

@@ -22,8 +22,9 @@ OwnedRow: TypeAlias = tuple[int, bytes, int, int, bytes | None, int, int]
 OWNED_LIMIT: Final = 256
 """Newest tokens of a subject and maker that are looked through for one that stands for the same value."""
 
-KeyRow: TypeAlias = tuple[int, int, int, bytes, int, bytes, bytes, str]
-"""subject_id, generation, epoch, wrapped, state, log_subject, subject nonce, kind"""
+KeyRow: TypeAlias = tuple[int, int | None, int | None, bytes | None, int, bytes, bytes, str]
+"""subject_id, generation, epoch, wrapped (all three None without a data key), state, log_subject,
+subject nonce, kind"""
 
 MatchRow: TypeAlias = tuple[int, bytes, int, int, bytes]
 """id, nonce, subject_id, field_id, digest of a live token"""
@@ -117,7 +118,7 @@ class HotConnection(Protocol):
         ...
 
     def read_keys(self, subject_ids: Sequence[int]) -> list[KeyRow]:
-        """Read every data key of these subjects, with the state it is bound to."""
+        """Read the data keys of these subjects, with the state they are bound to; a row without, too."""
         ...
 
     def read_matches(self, digests: Sequence[bytes]) -> list[MatchRow]:

@@ -31,8 +31,8 @@ _SUBJECT_TOKENS = (
     " ORDER BY id DESC LIMIT $3::int8) AS t"
 )
 _KEYS = (
-    "SELECT k.subject_id, k.generation, k.epoch, k.wrapped, s.state, s.log_subject, s.nonce, s.kind"
-    " FROM data_key k JOIN subject s ON s.id = k.subject_id WHERE k.subject_id = ANY($1::int8[])"
+    "SELECT s.id, k.generation, k.epoch, k.wrapped, s.state, s.log_subject, s.nonce, s.kind"
+    " FROM subject s LEFT JOIN data_key k ON k.subject_id = s.id WHERE s.id = ANY($1::int8[])"
 )
 _MATCHES = (
     "SELECT t.id, t.nonce, t.subject_id, t.field_id, d.digest FROM unnest($1::bytea[]) AS d (digest)"

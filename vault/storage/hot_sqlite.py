@@ -31,10 +31,10 @@ _SUBJECT_TOKENS = (
     " WHERE subject_id = ? AND created_by = ? AND envelope IS NOT NULL ORDER BY id DESC LIMIT ?"
 )
 _KEYS = (
-    "SELECT k.subject_id, CAST(k.generation AS INTEGER), CAST(k.epoch AS INTEGER), CAST(k.wrapped AS BLOB),"
+    "SELECT s.id, CAST(k.generation AS INTEGER), CAST(k.epoch AS INTEGER), CAST(k.wrapped AS BLOB),"
     " CAST(s.state AS INTEGER), CAST(s.log_subject AS BLOB), CAST(s.nonce AS BLOB), s.kind"
-    " FROM data_key k JOIN subject s ON s.id = k.subject_id"
-    " WHERE k.subject_id IN (SELECT value FROM json_each(?))"
+    " FROM subject s LEFT JOIN data_key k ON k.subject_id = s.id"
+    " WHERE s.id IN (SELECT value FROM json_each(?))"
 )
 _MATCHES = (
     "SELECT id, nonce, subject_id, field_id, digest FROM token"

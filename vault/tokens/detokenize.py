@@ -25,12 +25,18 @@ from vault.tokens.work import Bench, HotWork, Needs, Reads, Result, require_size
 
 UNKNOWN: Final = "unknown_token"
 REVOKED: Final = "token_revoked"
+ERASED: Final = "subject_erased"
 RESTRICTED: Final = "subject_restricted"
 TAMPERED: Final = "tamper_detected"
 
 EXPLAINED: Final = {
-    code: {"code": code, "field": "token", "rule": code} for code in (UNKNOWN, REVOKED, RESTRICTED, TAMPERED)
+    code: {"code": code, "field": "token", "rule": code}
+    for code in (UNKNOWN, REVOKED, ERASED, RESTRICTED, TAMPERED)
 }
+
+NOBODY: Final = 0
+"""Subject of the tokens of those who were erased."""
+
 Opened = tuple[FieldSlot, str]
 """Field and normalised value."""
 
@@ -216,8 +222,8 @@ def open_value(row: TokenRow, slot: FieldSlot, subject: SubjectKeys | None, benc
     """
     record_id, _, subject_id, _, envelope, _ = row
     if envelope is None:
-        return REVOKED
-    if subject is None or subject.broken:
+        return ERASED if subject_id == NOBODY else REVOKED
+    if subject is None or subject.broken or subject.state is SubjectState.ERASED:
         bench.alarms.append(Alarm("data_key", str(subject_id)))
         return TAMPERED
     if subject.state is not SubjectState.OPEN:

@@ -46,6 +46,20 @@ class Replay:
         return keyring.authority.mac("idempotency.body", actor.id, version=0, row=self.body_digest)
 
 
+def needle(subject_id: int) -> bytes:
+    """Return bytes that every record has in it which names this subject; others may have them by chance."""
+    # In the record of an item the subject is followed by its error, which is nil where there is a subject.
+    return msgspec.msgpack.encode(subject_id) + msgspec.msgpack.encode(None)
+
+
+def names(kept: bytes, subject_id: int) -> bool:
+    """Say whether a stored result names this subject; so does, for safety, one that cannot be read."""
+    try:
+        return any(record[1] == subject_id for record in _decode(kept[MAC_LENGTH:]))
+    except msgspec.DecodeError:
+        return True
+
+
 def record(items: list[ItemRecord], scope: bytes, body_mac: bytes, keyring: Keyring) -> bytes:
     """Return what is kept of a result, bound to its scope and body."""
     packed = msgspec.msgpack.encode(items)

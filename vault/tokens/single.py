@@ -15,10 +15,16 @@ from keys.tokens import DecodedToken, TokenKind
 from vault.audit.packing import NO_SUBJECT, Items
 from vault.audit.receipt import Receipt
 from vault.domain.actions import Action
-from vault.domain.errors import TokenRevokedError, UnknownTokenError, VaultError
-from vault.domain.model import Actor, Origin
+from vault.domain.errors import (
+    SubjectErasedError,
+    SubjectRestrictedError,
+    TokenRevokedError,
+    UnknownTokenError,
+    VaultError,
+)
+from vault.domain.model import Actor, Origin, SubjectState
 from vault.storage.hot import TokenRow
-from vault.tokens.detokenize import match
+from vault.tokens.detokenize import NOBODY, match
 from vault.tokens.verdicts import Verdicts
 from vault.tokens.work import SUBJECT_PREFIX, Bench, HotWork, Needs, Reads, Result
 
@@ -97,8 +103,9 @@ class ShowWork(HotWork):
                 SUBJECT_PREFIX, subject.id, subject.nonce, TokenKind.SUBJECT
             )
 
-    def act(self, row: TokenRow, bench: Bench) -> None:
-        """Do nothing more: the token is only shown."""
+    def act(self, row: TokenRow, bench: Bench) -> None:  # noqa: ARG002 - the bench is for those who write
+        """Do nothing more: the token is only shown. Raises SubjectErasedError."""
+        _require_somebody(row)
 
     def items(self) -> Items | None:
         """See the base."""
@@ -121,7 +128,17 @@ class RevokeWork(ShowWork):
     revises = True
 
     def act(self, row: TokenRow, bench: Bench) -> None:
-        """Revoke. Raises TokenRevokedError when it was revoked before."""
+        """Revoke. Raises TokenRevokedError when it was before, SubjectErasedError, SubjectRestrictedError."""
+        _require_somebody(row)
         if row[4] is None or row[0] in bench.writes.revoked:
             raise TokenRevokedError("the token was revoked before")
+        subject = bench.reads.subjects.get(row[2])
+        if subject is not None and subject.state is SubjectState.RESTRICTED:
+            # To destroy is to process as well; an erasure is open to them, with the officer's consent.
+            raise SubjectRestrictedError("processing of this subject is restricted")
         bench.writes.revoked.append(row[0])
+
+
+def _require_somebody(row: TokenRow) -> None:
+    if row[2] == NOBODY and row[4] is None:
+        raise SubjectErasedError("the subject was erased")

@@ -13,7 +13,7 @@ from typing import Final
 
 from keys.datakeys import Binding
 from keys.envelope import DataKey
-from keys.errors import KeysError
+from keys.errors import DecryptionError, KeysError
 from keys.keyring import Keyring
 from vault.audit.packing import NO_SUBJECT, SUBJECT_SIZE
 from vault.domain.model import SubjectState
@@ -93,16 +93,21 @@ def _unwrap(rows: Sequence[KeyRow], keyring: Keyring) -> list[SubjectKeys]:
         subject = subjects.get(subject_id)
         if subject is None:
             subject = SubjectKeys(
-                subject_id, bytes(nonce), kind, bytes(log_subject), SubjectState.OPEN, {}, generation
+                subject_id, bytes(nonce), kind, bytes(log_subject), SubjectState.OPEN, {}, generation or 0
             )
             if len(subject.log_subject) != SUBJECT_SIZE:
                 subject.broken, subject.log_subject = True, NO_SUBJECT
             subjects[subject_id] = subject
         try:
             subject.state = SubjectState(state)
+            if (subject.state is SubjectState.ERASED) is not (wrapped is None):
+                # The erased have no key, and everybody else has one.
+                raise DecryptionError
+            if generation is None or epoch is None or wrapped is None:
+                continue
             binding = Binding(subject_id, generation, state)
             subject.by_generation[generation] = keyring.epoch(epoch).unwrap(binding, bytes(wrapped))
         except (KeysError, ValueError):
             subject.broken = True
-        subject.newest = max(subject.newest, generation)
+        subject.newest = max(subject.newest, generation or 0)
     return [subject.ready() for subject in subjects.values()]

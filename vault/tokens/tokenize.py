@@ -17,6 +17,7 @@ from vault.audit.receipt import Receipt
 from vault.domain.actions import Action
 from vault.domain.errors import (
     IdempotencyConflictError,
+    SubjectErasedError,
     SubjectRestrictedError,
     TamperDetectedError,
     VaultError,
@@ -178,6 +179,8 @@ class TokenizeWork(HotWork):
             raise TamperDetectedError("the subject's key does not verify")
         if keys.kind != subject.kind:
             raise refused("subject", "kind_conflict", "one subject has fields of one kind")
+        if keys.state is SubjectState.ERASED:
+            raise SubjectErasedError("the subject was erased")
         if keys.state is not SubjectState.OPEN:
             raise SubjectRestrictedError("processing of this subject is restricted")
         subject.keys = keys
