@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -12,10 +12,11 @@ from threading import Event, Lock
 from typing import Protocol, TypeVar
 
 from tests.conformance.counter import WAIT, Counter, Logged
+from tests.conformance.keeper import Keeper
 from tests.support.furnished import MEMBER, READING
 from vault.access import approvals, grants, services
 from vault.access.entries import Request
-from vault.domain.errors import AccessDeniedError, UnavailableError
+from vault.domain.errors import AccessDeniedError, ConflictError, UnavailableError
 from vault.domain.model import Actor, Reveal
 from vault.service.vault import Vault
 from vault.tokens.requests import DetokenizeItem, DetokenizeRequest
@@ -47,6 +48,8 @@ BEHIND = 8
 class TokenRace:
     """Tokens are revoked in turn on every node, and read shortly before and after that on every node."""
 
+    revokers = REVOKERS
+
     def __init__(self, counter: Counter, nodes: Sequence[Vault], tokens: Sequence[str]) -> None:
         self._counter = counter
         self._nodes = nodes
@@ -61,9 +64,9 @@ class TokenRace:
 
     def run(self) -> None:
         """Return when all tokens are revoked."""
-        with ThreadPoolExecutor((REVOKERS + 1) * len(self._nodes)) as pool:
+        with ThreadPoolExecutor((self.revokers + 1) * len(self._nodes)) as pool:
             reading = [pool.submit(self._read, node) for node in self._nodes]
-            revoking = [pool.submit(self._revoke, node) for node in self._nodes for _ in range(REVOKERS)]
+            revoking = [pool.submit(self._revoke, node) for node in self._nodes for _ in range(self.revokers)]
             wait(revoking)
             self._over.set()
         for each in (*revoking, *reading):
@@ -75,14 +78,47 @@ class TokenRace:
 
     def _revoke(self, node: Vault) -> None:
         while (token := self._next()) is not None:
-            answer = decided(partial(self._counter.revoke, token, at=node))
-            self.revoked[token] = answer["log_index"]
+            self.revoked[token] = self._end(token, node)
+
+    def _end(self, token: str, node: Vault) -> int:
+        """Have the token open no more; return the log index from which."""
+        return int(decided(partial(self._counter.revoke, token, at=node))["log_index"])
 
     def _read(self, node: Vault) -> None:
         while not self._over.is_set():
             done = len(self.revoked)
             around = self._tokens[max(0, done - BEHIND) : done + AHEAD]
             self.answers.append(decided(partial(self._counter.detokenize, *around, at=node)))
+
+
+class SubjectRace(TokenRace):
+    """The persons behind the tokens are erased and restricted by turns, instead of the tokens revoked."""
+
+    revokers = 1
+
+    def __init__(self, keeper: Keeper, nodes: Sequence[Vault], tokens: Mapping[str, str]) -> None:
+        super().__init__(keeper.counter, nodes, list(tokens))
+        self._keeper = keeper
+        self._subjects = tokens
+        self._proposed = {
+            token: keeper.propose("erase", subject).approval_id
+            for token, subject in list(tokens.items())[::2]
+        }
+        self.erased = frozenset(self._proposed)
+
+    def _end(self, token: str, node: Vault) -> int:
+        for _ in range(TRIES):
+            # The other node changes things in a loop, too, and may win eight times in a row.
+            with suppress(ConflictError):
+                return self._act(token, node)
+        return self._act(token, node)
+
+    def _act(self, token: str, node: Vault) -> int:
+        if token not in self._proposed:
+            return decided(partial(self._keeper.restrict, self._subjects[token], at=node))
+        made = decided(partial(self._keeper.decide, self._proposed[token], at=node))
+        # The erasure's own entry is the one after the decision.
+        return made.receipt.index + 1
 
 
 # Rights

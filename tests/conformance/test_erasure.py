@@ -420,25 +420,6 @@ def test_what_requests_did_for_the_person_is_forgotten_and_nobody_elses(
     assert keeper.refusal(phone("010-9999-0001", subject=subject), key="one") == ["subject_erased"]
 
 
-def test_a_record_made_after_the_scan_is_forgotten_too(
-    keeper: Keeper, counter: Counter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from vault.lifecycle import erasure
-
-    subject, _ = keeper.somebody(external_ref="user-1")
-    scan = erasure.scan
-
-    def scan_and_import(*arguments: object) -> object:
-        found = scan(*arguments)  # type: ignore[arg-type]
-        counter.tokenize(phone("010-1234-5678", external_ref="user-1"), key="late")
-        assert counter.count(tables.idempotency) == 1
-        return found
-
-    monkeypatch.setattr(erasure, "scan", scan_and_import)
-    keeper.erase(subject)
-    assert counter.count(tables.idempotency) == 0
-
-
 def test_a_key_planted_beside_an_erased_subject_opens_nothing_and_alarms(
     keeper: Keeper, counter: Counter
 ) -> None:

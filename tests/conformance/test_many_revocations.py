@@ -14,15 +14,20 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.conformance.counter import Counter, Logged, phone
-from tests.conformance.racing import Credentials, Giver, Grants, Reader, TokenRace, race_rights
+from tests.conformance.keeper import Keeper
+from tests.conformance.racing import Credentials, Giver, Grants, Reader, SubjectRace, TokenRace, race_rights
 from tests.support.furnished import phones
 from vault.domain.model import Outcome
 from vault.service.vault import Vault
+from vault.storage import tables
 
 TOKENS = 2_000
 """Revoked on each database."""
 
 BATCH = 1_000
+
+PEOPLE = 120
+"""Erased or restricted on each database."""
 
 CLOSE = 100
 """At least so many tokens are released by the very entry before their revocation."""
@@ -69,6 +74,31 @@ def test_each_of_thousands_of_tokens_opens_until_its_revocation_and_never_after(
     assert sum((index - 1, token) in opened for token, index in revoked.items()) >= CLOSE
     for node in nodes:
         _require_all_revoked(counter, node, tokens)
+    counter.verify_log()
+
+
+def test_each_person_opens_until_the_erasure_or_restriction_and_never_after(counter: Counter) -> None:
+    nodes = [counter.vault, counter.node()]
+    made = counter.tokenize(*map(phone, phones(PEOPLE)))["items"]
+    race = SubjectRace(Keeper(counter), nodes, {item["token"]: item["subject"] for item in made})
+    start = counter.next_index()
+    race.run()
+    log = counter.log(start)
+    assert sorted(race.revoked.values()) == sorted(
+        _made(log, "subject:erase") + _made(log, "subject:restrict")
+    )
+    ended = {counter.row_id(token): index for token, index in race.revoked.items()}
+    erased = {counter.row_id(token) for token in race.erased}
+    opened = _items(log, "opened")
+    refused = _items(log, "subject_erased") | _items(log, "subject_restricted")
+    assert [(index, token) for index, token in opened if index > ended[token]] == []
+    assert [(index, token) for index, token in refused if index < ended[token]] == []
+    assert {token for _, token in _items(log, "subject_erased")} <= erased
+    assert len(opened) + len(refused) == sum(len(answer["items"]) for answer in race.answers)
+    raced = {token for _, token in opened} & {token for _, token in refused}
+    assert len(raced) >= PEOPLE // 2
+    stones = [row["log_index"] for row in counter.rows(tables.tombstone, order_by="seq")]
+    assert stones == sorted(ended.values())
     counter.verify_log()
 
 

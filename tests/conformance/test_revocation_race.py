@@ -15,6 +15,7 @@ from threading import Event, Thread
 import pytest
 
 from tests.conformance.counter import WAIT, Counter
+from tests.conformance.keeper import Keeper
 from tests.support.furnished import MEMBER
 from vault.access import grants, services, staff
 from vault.domain.errors import VaultError
@@ -140,7 +141,20 @@ def _staff(game: Round) -> tuple[Actor, Callable[[], object], str]:
     return office.login(login), lambda: staff.leave(game.vault.changes, request, person), "staff:leave"
 
 
-@pytest.mark.parametrize("prepare", [_token, _grant, _service, _staff])
+def _erasure(game: Round) -> tuple[Actor, Callable[[], object], str]:
+    keeper = Keeper(game.counter)
+    subject = game.counter.show(game.token)["subject"]
+    waiting = keeper.propose("erase", subject).approval_id
+    return game.counter.shop, lambda: keeper.decide(waiting, at=game.vault), "subject:erase"
+
+
+def _restriction(game: Round) -> tuple[Actor, Callable[[], object], str]:
+    keeper = Keeper(game.counter)
+    subject = game.counter.show(game.token)["subject"]
+    return game.counter.shop, lambda: keeper.restrict(subject, at=game.vault), "subject:restrict"
+
+
+@pytest.mark.parametrize("prepare", [_token, _grant, _service, _staff, _erasure, _restriction])
 def test_nothing_is_released_after_the_index_that_forbids_it(counter: Counter, prepare: Prepare) -> None:
     nodes = [counter.vault, counter.node()]
     released = 0
