@@ -9,11 +9,13 @@ of its own and then raised.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
+from keys.envelope import NONCE_LENGTH
 from keys.keyring import Keyring
 from vault.access.alarms import Alarms
 from vault.access.authority import Authority
@@ -22,8 +24,9 @@ from vault.access.entries import Request, entry, refused, rule_of
 from vault.access.sealing import Alarm, seal, usable_keys, verify
 from vault.access.standing import Standing, Standings
 from vault.access.strangers import Strangers
-from vault.audit.entry import NO_DECISION, Decision
+from vault.audit.entry import NO_DECISION, Decision, Entry
 from vault.audit.journal import Journal
+from vault.audit.reasons import seal_reason
 from vault.audit.receipt import Receipt
 from vault.domain.actions import Action
 from vault.domain.errors import (
@@ -35,6 +38,7 @@ from vault.domain.errors import (
     TamperDetectedError,
     VaultError,
 )
+from vault.fields.notes import normalise_note
 from vault.storage import rows
 from vault.storage.database import Connection, Database
 from vault.storage.errors import RolledBackError, StaleRevisionError
@@ -154,13 +158,14 @@ class Changes:
     ) -> Made[T]:
         """Decide whether the actor's role permits ``action``, do ``act`` and log it.
 
-        ``target`` is what a refusal names; a success names the change's own.
-        Raises AccessDeniedError, and whatever ``act`` raises; refusals are in
-        the log before they are raised. ConflictError when others were faster
-        again and again.
+        ``target`` is what a refusal names; a success names the change's own, and
+        has the reason of the request as a sealed note. Raises AccessDeniedError,
+        InvalidValueError for a reason that holds what the log must not, and
+        whatever ``act`` raises; refusals are in the log before they are raised.
+        ConflictError when others were faster again and again.
         """
         try:
-            return self._repeat(request, action, act, by_role=True)
+            return self._repeat(_screened(request), action, act, by_role=True)
         except REFUSALS as error:
             self.refuse(request, action, error, target=target)
             raise
@@ -237,7 +242,8 @@ class Changes:
                 change = act(Attempt(unit.connection, standing, request, found))
                 acts = ((action, change.target), *change.also)
                 said = [entry(request, done, target=target, decision=decision) for done, target in acts]
-                unit.append(said, revision=standing.revision, revise=change.revises)
+                said[0], notes = _explained(said[0], request.reason, standing.keyring)
+                unit.append(said, revision=standing.revision, revise=change.revises, notes=notes)
         except TamperDetectedError:
             # The transaction is gone and every change with it; what it found is not.
             self.alarms.report(found, now_us=request.now_us)
@@ -253,3 +259,18 @@ class Changes:
         question = Question(actor=request.actor, action=action, address=request.origin.address)
         permit = decide(standing.authority, question, request.now_us)
         return Decision(rule=permit.rule, revision=permit.revision)
+
+
+def _screened(request: Request) -> Request:
+    """Return ``request`` with its reason as it may be kept. Raises InvalidValueError."""
+    if not request.reason:
+        return request
+    return replace(request, reason=normalise_note(request.reason, field="reason"))
+
+
+def _explained(said: Entry, reason: str, keyring: Keyring) -> tuple[Entry, list[tuple[bytes, bytes]]]:
+    """Return the entry with the hash of its sealed reason, and the note to be stored beside it."""
+    if not reason:
+        return said, []
+    digest, sealed = seal_reason(keyring, said.id, reason, nonce=os.urandom(NONCE_LENGTH))
+    return replace(said, note=digest.hex()), [(digest, sealed)]
