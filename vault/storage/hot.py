@@ -22,8 +22,8 @@ OwnedRow: TypeAlias = tuple[int, bytes, int, int, bytes | None, int, int]
 OWNED_LIMIT: Final = 256
 """Newest tokens of a subject and maker that are looked through for one that stands for the same value."""
 
-KeyRow: TypeAlias = tuple[int, int, int, bytes, int, bytes, bytes, str]
-"""subject_id, generation, epoch, wrapped, state, log_subject, subject nonce, kind"""
+KeyRow: TypeAlias = tuple[int, int, int, bytes, int, bytes, bytes, str, int]
+"""subject_id, generation, epoch, wrapped, state, log_subject, subject nonce, kind, suspect"""
 
 MatchRow: TypeAlias = tuple[int, bytes, int, int, bytes]
 """id, nonce, subject_id, field_id, digest of a live token"""
@@ -76,6 +76,9 @@ class Writes:
     notes: list[tuple[Any, ...]] = field(default_factory=list)
     revoked: list[int] = field(default_factory=list)
     """Tokens that lose envelope and digest; such a unit raises the revision."""
+    contended: bool = False
+    """Whether it holds a further generation of a data key, which another writer may be making, too. Refused,
+    such a unit is worth preparing again."""
 
     def mark(self) -> tuple[int, ...]:
         """Return where each list ends, for :meth:`undo`."""

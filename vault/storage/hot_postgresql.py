@@ -31,7 +31,8 @@ _SUBJECT_TOKENS = (
     " ORDER BY id DESC LIMIT $3::int8) AS t"
 )
 _KEYS = (
-    "SELECT k.subject_id, k.generation, k.epoch, k.wrapped, s.state, s.log_subject, s.nonce, s.kind"
+    "SELECT k.subject_id, k.generation, k.epoch, k.wrapped, s.state, s.log_subject, s.nonce, s.kind,"
+    " k.suspect::int4"
     " FROM data_key k JOIN subject s ON s.id = k.subject_id WHERE k.subject_id = ANY($1::int8[])"
 )
 _MATCHES = (

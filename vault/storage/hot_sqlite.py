@@ -32,7 +32,8 @@ _SUBJECT_TOKENS = (
 )
 _KEYS = (
     "SELECT k.subject_id, CAST(k.generation AS INTEGER), CAST(k.epoch AS INTEGER), CAST(k.wrapped AS BLOB),"
-    " CAST(s.state AS INTEGER), CAST(s.log_subject AS BLOB), CAST(s.nonce AS BLOB), s.kind"
+    " CAST(s.state AS INTEGER), CAST(s.log_subject AS BLOB), CAST(s.nonce AS BLOB), s.kind,"
+    " CAST(k.suspect AS INTEGER)"
     " FROM data_key k JOIN subject s ON s.id = k.subject_id"
     " WHERE k.subject_id IN (SELECT value FROM json_each(?))"
 )
