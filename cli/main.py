@@ -21,7 +21,7 @@ from cli.demo import command as demo
 from cli.errors import INTERRUPTED, OTHER, Failure, failure_of
 from cli.local import roots, setup, verify
 from cli.output import Output
-from cli.remote import files, grants, keys, log, login, services, staff, subjects, tokens
+from cli.remote import compromised, files, grants, keys, log, login, services, staff, subjects, tokens
 
 ABOUT: Final = "An access-controlled vault for personal data."
 HELP: Final = "Usage: "
@@ -47,6 +47,7 @@ def build() -> typer.Typer:
         part.add_to(app)
     key = group("keys", "Keys and what hangs on them.", parent=app)
     keys.add_to(key)
+    compromised.add_to(key)
     roots.add_to(app, key)
     audit = group("audit", "The log: read it, export it, verify it.", parent=app)
     log.add_to(audit)

@@ -67,7 +67,7 @@ class Output:
             table.add_column(column, overflow="fold")
         count = 0
         for row in rows:
-            table.add_row(*(Text(cell(value)) for value in row))
+            table.add_row(*(value if isinstance(value, Text) else Text(cell(value)) for value in row))
             count += 1
         if count:
             _print(table)
@@ -134,6 +134,11 @@ def cell(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key}={cell(member)}" for key, member in value.items()) or "-"
     return shown(str(value))
+
+
+def red(value: object) -> Text:
+    """Return a value as it stands in a table where it must not be overlooked: red on a terminal."""
+    return Text(cell(value), style="red")
 
 
 def shown(text: str) -> str:

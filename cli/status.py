@@ -77,4 +77,6 @@ def _lines(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         yield "trouble", state["trouble"] or "none"
     yield "log key", state["log_key"]
     late = ", ".join(state["late_keys"])
-    yield "keys", f"{state['keys']}: past their time: {late}" if late else state["keys"]
+    said = f"{state['keys']}: past their time: {late}" if late else state["keys"]
+    compromised = ", ".join(state["compromised_keys"])
+    yield "keys", f"{said}; compromised: {compromised}" if compromised else said

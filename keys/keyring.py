@@ -114,6 +114,7 @@ class Keyring:
         "_lookups",
         "_signer",
         "authority",
+        "compromised_epochs",
         "log_mac",
         "sessions",
         "staff_data",
@@ -128,6 +129,8 @@ class Keyring:
             version: WrappingKey(vault_id, version, key, active=version == self._active_epoch)
             for version, key in usable.versions(KeyKind.WRAPPING)
         }
+        self.compromised_epochs = usable.compromised(KeyKind.WRAPPING)
+        """Epochs that still unwrap, so that what hangs on them can be sealed anew under other data keys."""
         self._lookups = {
             scope: _newest_first(LookupKey(scope, *item) for item in usable.versions(KeyKind.LOOKUP, scope))
             for scope in usable.scopes(KeyKind.LOOKUP)
@@ -217,6 +220,14 @@ class _Usable:
             if record.kind is kind and record.scope == scope and record.state is KeyState.ACTIVE:
                 return record.version
         return None
+
+    def compromised(self, kind: KeyKind) -> frozenset[int]:
+        """Versions that somebody else may have."""
+        return frozenset(
+            record.version
+            for record, _ in self._keys
+            if record.kind is kind and record.state is KeyState.COMPROMISED
+        )
 
 
 def _token_keys(usable: _Usable) -> TokenKeys:

@@ -111,6 +111,7 @@ class RotateKeyBody(Body, frozen=True):
     kind: Literal["wrapping", "lookup"] = "wrapping"
     scope: Annotated[str, Meta(max_length=200)] = ""
     """Of a lookup key: its field, or ``ref/`` and the kind of subject."""
+    reason: Annotated[str, Meta(max_length=500)] = ""
 
 
 class RedigestBody(Body, frozen=True):
@@ -124,6 +125,7 @@ class DestroyKeyBody(Body, frozen=True):
 
     kind: Literal["wrapping", "lookup"]
     version: Annotated[int, Meta(ge=1, le=0xFFFF_FFFF)]
+    reason: Note
     scope: Annotated[str, Meta(max_length=200)] = ""
     """Of a lookup key: its field, or ``ref/`` and the kind of subject."""
 

@@ -7,13 +7,14 @@ document cannot say one thing and the code do another.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import Any, Final
 
 import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.v1 import asked, told, told_subjects
+from api.v1 import asked, suspicion, told, told_subjects
 from api.v1.examples import EXAMPLES
 from api.v1.hot_examples import HOT_OPERATIONS
 from vault.domain.actions import Action
@@ -203,12 +204,18 @@ _KEY_PARAMETER: Final[dict[str, Any]] = {
 }
 
 
+def _types(module: ModuleType) -> Iterable[type]:
+    return (found for found in vars(module).values() if isinstance(found, type))
+
+
 def _schemas() -> dict[str, Any]:
     """Return the schemas of every shape, by name."""
     kinds = [
         kind
-        for kind in (*vars(asked).values(), *vars(told).values(), *vars(told_subjects).values())
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind is not msgspec.Struct
+        for kind in dict.fromkeys(
+            kind for module in (asked, suspicion, told, told_subjects) for kind in _types(module)
+        )
+        if issubclass(kind, msgspec.Struct) and kind is not msgspec.Struct
     ]
     kinds += [TokenizeRequest, DetokenizeRequest, SearchRequest]
     _, found = msgspec.json.schema_components(kinds, ref_template=REFERENCE)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from api.v1 import asked, told, told_subjects
+from api.v1 import asked, suspicion, told, told_subjects
 from api.v1.hot_examples import LEAF, PHONE, SUBJECT
 from vault.domain.model import Reveal
 
@@ -79,8 +79,10 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     asked.DecisionBody(decision="approve"),
     asked.RotateKeyBody(kind="lookup", scope="member.phone"),
     asked.RedigestBody(scope="member.phone"),
-    asked.DestroyKeyBody(kind="wrapping", version=1),
     asked.SubjectBody(ground="subject_request", purpose="inquiry", reason="letter of 3 May"),
+    asked.DestroyKeyBody(kind="wrapping", version=1, reason="replaced by epoch 2"),
+    suspicion.CompromiseKeyBody(version=1, reason="the backup of March was copied by somebody"),
+    suspicion.CompromisedAnswer(key="wrapping//1", successor=2, suspect=10_000, job=_JOB, **LOGGED),
     told.Logged(**LOGGED),
     told.TokenAnswer(access_token="pva_0100000001", token_type="Bearer", expires_in=600),
     told.SessionAnswer(
@@ -185,9 +187,9 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     told.JobList(items=(_JOB,), **LOGGED),
     told.CensusAnswer(
         items=(
-            told.HangingView("wrapping", "", 1, "deactivated", 9_500, 28_400, None, 37_900),
-            told.HangingView("wrapping", "", 2, "active", 500, 1_600, None, 2_100),
-            told.HangingView("lookup", "member.phone", 1, "active", None, None, 10_000, 10_000),
+            told.HangingView("wrapping", "", 1, "deactivated", 9_500, 28_400, None, 0, 0, 37_900),
+            told.HangingView("wrapping", "", 2, "active", 500, 1_600, None, 1, 3, 2_100),
+            told.HangingView("lookup", "member.phone", 1, "active", None, None, 10_000, None, None, 10_000),
         ),
         **LOGGED,
     ),
@@ -216,6 +218,7 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
         log_key=VKEY,
         keys="yellow",
         late_keys=("wrapping//1",),
+        compromised_keys=(),
         **LOGGED,
     ),
     told.HealthAnswer(status="alive"),

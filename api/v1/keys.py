@@ -1,4 +1,4 @@
-"""Keys, for administrators: list, rotate, re-wrap, count what hangs on them, destroy."""
+"""Keys, for administrators: list, rotate, compromise, move and count what hangs on them, destroy."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Response
 
-from api.v1 import asked, told
-from api.v1.calls import NO_BODY, Asked, answer, logged, moment, moment_or_none, reading
+from api.v1 import asked, suspicion, told
+from api.v1.calls import NO_BODY, Asked, Call, answer, logged, moment, moment_or_none, reading
 from api.v1.documents import documented
 from vault.domain.actions import Action
-from vault.service.keys import Hanging, JobView, KeyInfo
+from vault.domain.errors import InvalidInputError
+from vault.service import Made
+from vault.service.keys import Compromised, Hanging, JobView, KeyInfo
 
 router: Final = APIRouter(tags=["keys"])
 
@@ -37,8 +39,65 @@ def rotate_keys(
     call: Asked, body: Annotated[asked.RotateKeyBody, reading(asked.RotateKeyBody, optional=True)]
 ) -> Response:
     """Rotate: what is new hangs on the new key at once; move the rest with ``rewrap`` or ``redigest``."""
-    rotated = call.vault.keys.rotate(call.request, kind=body.kind, scope=body.scope)
+    rotated = call.vault.keys.rotate(call.request, kind=body.kind, scope=body.scope, reason=body.reason)
     return answer(told.RotatedAnswer(rotated.old, rotated.new))
+
+
+@router.post(
+    "/v1/keys/compromise",
+    **documented(
+        Action.KEY_COMPROMISE,
+        "Say that somebody else may have a key",
+        body=suspicion.CompromiseKeyBody,
+        answer=suspicion.CompromisedAnswer,
+        errors=(404, 409),
+    ),
+)
+def compromise_key(
+    call: Asked, body: Annotated[suspicion.CompromiseKeyBody, reading(suspicion.CompromiseKeyBody)]
+) -> Response:
+    """At once nothing new hangs on it; a successor is in force; what hangs on it moves in the background."""
+    made = _compromised(call, body)
+    done = made.value
+    job = None if done.job is None else _job(done.job)
+    return answer(
+        suspicion.CompromisedAnswer(
+            key=done.key, successor=done.successor, suspect=done.suspect, job=job, **logged(made)
+        )
+    )
+
+
+def _compromised(call: Call, body: suspicion.CompromiseKeyBody) -> Made[Compromised]:
+    keys = call.vault.keys
+    if body.subject:
+        if body.version is not None or body.scope or body.all:
+            raise InvalidInputError("subject: goes with nothing else", field="subject", rule="alone")
+        return keys.compromise_subject(call.request, body.subject, reason=body.reason)
+    if body.version is None:
+        raise InvalidInputError("version: or a subject", field="version", rule="required")
+    return keys.compromise(
+        call.request,
+        kind=body.kind,
+        scope=body.scope,
+        version=body.version,
+        reason=body.reason,
+        everybody=body.all,
+    )
+
+
+@router.post(
+    "/v1/keys/reencrypt",
+    dependencies=[NO_BODY],
+    **documented(
+        Action.KEY_REENCRYPT,
+        "Start to seal anew what hangs on suspect data keys",
+        answer=told.JobAnswer,
+    ),
+)
+def reencrypt(call: Asked) -> Response:
+    """Start it, or join the one under way. It has begun by itself when a key was said to be compromised."""
+    made = call.vault.keys.reencrypt(call.request)
+    return answer(told.JobAnswer(job=_job(made.value), **logged(made)))
 
 
 @router.post(
@@ -106,7 +165,9 @@ def destroy_key(
     call: Asked, body: Annotated[asked.DestroyKeyBody, reading(asked.DestroyKeyBody)]
 ) -> Response:
     """Propose it: refused unless nothing hangs on the key; another administrator approves and ends it."""
-    made = call.vault.keys.destroy(call.request, kind=body.kind, scope=body.scope, version=body.version)
+    made = call.vault.keys.destroy(
+        call.request, kind=body.kind, scope=body.scope, version=body.version, reason=body.reason
+    )
     proposed = made.value
     return answer(told.DestructionAnswer(proposed.approval_id, proposed.key, **logged(made)))
 
@@ -154,5 +215,7 @@ def _hanging(found: Hanging) -> told.HangingView:
         data_keys=found.data_keys,
         values=found.values,
         digests=found.digests,
+        suspect_data_keys=found.suspect_data_keys,
+        suspect_values=found.suspect_values,
         total=found.total,
     )

@@ -100,6 +100,7 @@ def show_status(call: Asked) -> Response:
             log_key=status.log_key,
             keys=status.keys.value,
             late_keys=status.late,
+            compromised_keys=status.compromised,
             **logged(made),
         )
     )

@@ -243,12 +243,12 @@ class JobState(Answer, frozen=True):
     id: str
     kind: str
     target: str
-    """The epoch it moves data keys to, or the scope whose digests it makes anew."""
+    """The epoch that data keys move to or are made under, or the scope whose digests it makes anew."""
     state: Literal["running", "done"]
     total: int
     done: int
     failed: int
-    """Those that do not unwrap where they stand; each has an alarm in the log."""
+    """Those that cannot be moved since something does not open; each has an alarm in the log."""
     rate: float
     """Items per second since it started."""
     seconds_left: float | None
@@ -284,6 +284,9 @@ class HangingView(Answer, frozen=True):
     data_keys: int | None
     values: int | None
     digests: int | None
+    suspect_data_keys: int | None
+    """Of the data keys, those whose values are still to be sealed anew under others."""
+    suspect_values: int | None
     total: int
     """Zero: the key may be destroyed once it is not active."""
 
@@ -351,9 +354,11 @@ class StatusAnswer(Logged, frozen=True):
     trouble: str
     log_key: str
     keys: Literal["green", "yellow", "red"]
-    """Yellow when a key is past its cryptoperiod, red thirty days later."""
+    """Yellow when a key is past its cryptoperiod, red thirty days later, and while one is compromised."""
     late_keys: tuple[str, ...]
-    """Names of those keys."""
+    """Names of keys past their cryptoperiod."""
+    compromised_keys: tuple[str, ...]
+    """Names of keys that somebody else may have; ``data_key`` where data keys are marked suspect."""
 
 
 class HealthAnswer(Answer, frozen=True):
@@ -367,4 +372,5 @@ class ReadyAnswer(HealthAnswer, frozen=True, kw_only=True):
     """Requests may come here."""
 
     keys: Literal["green", "yellow", "red"]
-    """Yellow when a key is past its cryptoperiod, red thirty days later. Ready all the same."""
+    """Yellow when a key is past its cryptoperiod, red thirty days later, and while one is compromised.
+    Ready all the same."""

@@ -39,7 +39,7 @@ class Refusals:
 
     def of_destruction(self, what: str, server: Server, version: int) -> None:
         """Propose to destroy a wrapping key that something hangs on."""
-        body = {"kind": "wrapping", "version": version}
+        body = {"kind": "wrapping", "version": version, "reason": "replaced"}
         self._expect(what, 409, lambda: server.post("/v1/keys/destroy", body))
 
     def of_approval(self, what: str, server: Server, approval_id: str) -> None:

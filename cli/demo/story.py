@@ -187,7 +187,8 @@ class Story:
             self._say(f"epoch {old} → {new}: {done['done']:,} data keys re-wrapped")
             left = self._hanging(server, old)
             self._say(f"census: {left} data keys, values and digests still hang on epoch {old}")
-            waiting = server.post("/v1/keys/destroy", {"kind": "wrapping", "version": old}).body
+            body = {"kind": "wrapping", "version": old, "reason": f"replaced by epoch {new}"}
+            waiting = server.post("/v1/keys/destroy", body).body
             refusals.of_approval(f"{who}, approving their own proposal", server, waiting["approval_id"])
         with cast.second.server(self._host.url) as server:
             server.post(f"/v1/approvals/{waiting['approval_id']}", {"decision": "approve"})

@@ -32,4 +32,5 @@ def local_state(home: Path) -> dict[str, Any]:
         "log_key": status.log_key,
         "keys": status.keys.value,
         "late_keys": list(status.late),
+        "compromised_keys": list(status.compromised),
     }

@@ -1,4 +1,4 @@
-"""Keys: list, rotate, re-wrap what hangs on the epoch before, count, destroy."""
+"""Keys: list, rotate, move what hangs on the one before, count, destroy."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from cli.output import Output, moment
+from cli.output import Output, moment, red
 from cli.remote.command import add_remote, tell
 from cli.remote.server import Answer, Server
 from vault.domain.errors import TamperDetectedError
 
-THINGS: Final = {"rewrap": "data keys", "redigest": "digests"}
+THINGS: Final = {"rewrap": "data keys", "redigest": "digests", "reencrypt": "data keys"}
 
-COUNTS: Final = ("data_keys", "values", "digests")
+DONE: Final = {"reencrypt": "replaced, and every value under them sealed anew"}
+
+COUNTS: Final = ("data_keys", "values", "digests", "suspect_data_keys", "suspect_values")
 
 QUICK: Final = (0.1, 0.2, 0.5, 0.5, 1.0)
 SLOW: Final = 2.0
@@ -40,8 +42,8 @@ def add_to(keys: typer.Typer) -> None:
         keys,
         "destroy",
         destroy,
-        "piivault keys destroy 1",
-        "piivault keys destroy 1 --kind lookup --scope member.phone",
+        "piivault keys destroy 1 --reason 'replaced by epoch 2'",
+        "piivault keys destroy 1 --kind lookup --scope member.phone --reason replaced",
     )
 
 
@@ -61,7 +63,7 @@ def list_keys(server: Server, out: Output) -> None:
                 item["kind"],
                 item["scope"] or None,
                 item["version"],
-                item["state"],
+                _state(item),
                 moment(item["changed_at"]),
                 item["data_keys"],
                 _due(item),
@@ -69,6 +71,10 @@ def list_keys(server: Server, out: Output) -> None:
             for item in answer.body["items"]
         ),
     )
+
+
+def _state(item: dict[str, Any]) -> Any:
+    return red(item["state"]) if item["state"] == "compromised" else item["state"]
 
 
 def _due(item: dict[str, Any]) -> str | None:
@@ -82,13 +88,18 @@ Kind = Annotated[str, typer.Option("--kind", help="wrapping or lookup.")]
 Scope = Annotated[str, typer.Option("--scope", help="Of a lookup key: its field, or ref/ and the kind.")]
 
 
-def rotate(server: Server, out: Output, *, kind: Kind = "wrapping", scope: Scope = "") -> None:
+Why = Annotated[str, typer.Option("--reason", help="Why; sealed beside the entry in the log.")]
+
+
+def rotate(
+    server: Server, out: Output, *, kind: Kind = "wrapping", scope: Scope = "", reason: Why = ""
+) -> None:
     """Put the next version of a key in force.
 
     For administrators. What is new uses it at once; what is there moves with
     "keys rewrap", or with "keys redigest" for a lookup key.
     """
-    answer = server.post("/v1/keys/rotate", {"kind": kind, "scope": scope})
+    answer = server.post("/v1/keys/rotate", {"kind": kind, "scope": scope, "reason": reason})
     old, new = answer.body["old"], answer.body["new"]
     if kind == "wrapping":
         told = f"Epoch {new} is in force; {old} only unwraps. Go on with: piivault keys rewrap"
@@ -107,7 +118,7 @@ def rewrap(server: Server, out: Output, *, wait: Wait = True) -> None:
     For administrators. The server does it in the background, on one node at a
     time, and goes on whatever happens to this command: run it again to watch.
     """
-    _see_through(server, out, server.post("/v1/keys/rewrap"), wait=wait)
+    see_through(server, out, server.post("/v1/keys/rewrap"), wait=wait)
 
 
 def redigest(server: Server, out: Output, *, scope: OfScope, wait: Wait = True) -> None:
@@ -116,10 +127,11 @@ def redigest(server: Server, out: Output, *, scope: OfScope, wait: Wait = True) 
     For administrators. Search finds by both keys meanwhile. The server does it
     in the background: see "keys rewrap".
     """
-    _see_through(server, out, server.post("/v1/keys/redigest", {"scope": scope}), wait=wait)
+    see_through(server, out, server.post("/v1/keys/redigest", {"scope": scope}), wait=wait)
 
 
-def _see_through(server: Server, out: Output, answer: Answer, *, wait: bool) -> None:
+def see_through(server: Server, out: Output, answer: Answer, *, wait: bool) -> None:
+    """Follow the job of ``answer`` to its end if ``wait``, and say what became of it."""
     job = answer.body["job"]
     things = THINGS[job["kind"]]
     if wait:
@@ -131,7 +143,7 @@ def _see_through(server: Server, out: Output, answer: Answer, *, wait: bool) -> 
     if out.as_json:
         out.document({**answer.body, "job": job})
     elif wait:
-        out.line(f"{job['done']:,} {things} moved to the key in force.")
+        out.line(f"{job['done']:,} {things} {DONE.get(job['kind'], 'moved to the key in force')}.")
     else:
         out.line(f"{job['id']} is under way: {job['total']:,} {things}. See: piivault keys jobs")
     if job["failed"]:
@@ -185,19 +197,30 @@ def census(server: Server, out: Output) -> None:
     """Count what still hangs on each wrapping and lookup key.
 
     For administrators. All of it is counted in one state of the database.
+    Suspect keys are data keys whose values are still to be sealed anew.
     """
     answer = server.get("/v1/keys/census")
     if out.as_json:
         tell(out, answer)
         return
     out.table(
-        ("kind", "scope", "version", "state", "data keys", "values", "digests"),
+        (
+            "kind",
+            "scope",
+            "version",
+            "state",
+            "data keys",
+            "values",
+            "digests",
+            "suspect keys",
+            "their values",
+        ),
         (
             (
                 item["kind"],
                 item["scope"] or None,
                 item["version"],
-                item["state"],
+                _state(item),
                 *(None if item[name] is None else f"{item[name]:,}" for name in COUNTS),
             )
             for item in answer.body["items"]
@@ -209,13 +232,20 @@ Version = Annotated[int, typer.Argument(min=1, help="Version of the key; of a wr
 
 
 def destroy(
-    server: Server, out: Output, *, version: Version, kind: Kind = "wrapping", scope: Scope = ""
+    server: Server,
+    out: Output,
+    *,
+    version: Version,
+    reason: Why,
+    kind: Kind = "wrapping",
+    scope: Scope = "",
 ) -> None:
     """Propose that a key is destroyed for good.
 
     For administrators. Refused unless the census of the key is zero. It happens
     when another administrator approves: piivault approval approve ID.
     """
-    answer = server.post("/v1/keys/destroy", {"kind": kind, "scope": scope, "version": version})
+    body = {"kind": kind, "scope": scope, "version": version, "reason": reason}
+    answer = server.post("/v1/keys/destroy", body)
     waiting = answer.body["approval_id"]
     tell(out, answer, f"{answer.body['key']} ends when another administrator approves {waiting}.")

@@ -52,8 +52,25 @@ GRANT = {
         ("/v1/keys/redigest", {}, "scope", "required"),
         ("/v1/keys/destroy", {"version": 1}, "kind", "required"),
         ("/v1/keys/destroy", {"kind": "wrapping"}, "version", "required"),
+        ("/v1/keys/destroy", {"kind": "wrapping", "version": 1}, "reason", "required"),
         ("/v1/keys/destroy", {"kind": "token", "version": 1}, "kind", "choice"),
         ("/v1/keys/destroy", {"kind": "wrapping", "version": 0}, "version", "range"),
+        ("/v1/keys/destroy", {"kind": "wrapping", "version": 1, "reason": ""}, "reason", "too_short"),
+        ("/v1/keys/rotate", {"reason": "call 010-1234-5678"}, "reason", "phone_number"),
+        ("/v1/keys/reencrypt", {"version": 1}, "body", "unknown_field"),
+        ("/v1/keys/compromise", {"version": 1}, "reason", "required"),
+        ("/v1/keys/compromise", {"reason": "lost"}, "version", "required"),
+        ("/v1/keys/compromise", {"version": 0, "reason": "lost"}, "version", "range"),
+        ("/v1/keys/compromise", {"version": 1, "reason": "call 010-1234-5678"}, "reason", "phone_number"),
+        ("/v1/keys/compromise", {"version": 1, "kind": "token", "reason": "lost"}, "kind", "choice"),
+        ("/v1/keys/compromise", {"version": 1, "subject": "sub_1", "reason": "lost"}, "subject", "alone"),
+        ("/v1/keys/compromise", {"all": True, "subject": "sub_1", "reason": "lost"}, "subject", "alone"),
+        (
+            "/v1/keys/compromise",
+            {"version": 1, "kind": "lookup", "scope": "member.phone", "all": True, "reason": "lost"},
+            "all",
+            "wrapping_only",
+        ),
         ("/v1/keys/destroy", {"kind": "wrapping", "version": 1 << 70}, "version", "range"),
     ],
 )
@@ -74,8 +91,10 @@ def test_names_member_and_rule(world: World, path: str, body: dict[str, Any], fi
         ("POST", f"{SERVICE}/rotate", {}),
         ("POST", "/v1/grants/grt_" + "0" * 20 + "/revoke", None),
         ("POST", "/v1/services", {"name": "x", "owner": NOBODY}),
-        ("POST", "/v1/keys/destroy", {"kind": "wrapping", "version": 9}),
+        ("POST", "/v1/keys/destroy", {"kind": "wrapping", "version": 9, "reason": "old"}),
         ("POST", "/v1/keys/rotate", {"kind": "lookup", "scope": "member.nothing"}),
+        ("POST", "/v1/keys/compromise", {"version": 9, "reason": "lost"}),
+        ("POST", "/v1/keys/compromise", {"subject": "sub_1", "reason": "lost"}),
         ("POST", "/v1/keys/redigest", {"scope": "member.nothing"}),
         ("POST", "/v1/grants", {**GRANT, "actor_kind": "staff", "actor_id": NOBODY}),
     ],
@@ -102,7 +121,9 @@ def test_what_is_not_there_is_not_found(world: World, method: str, path: str, bo
         ("POST", "/v1/keys/rewrap", {}),
         ("GET", "/v1/keys/jobs", None),
         ("GET", "/v1/keys/census", None),
-        ("POST", "/v1/keys/destroy", {"kind": "wrapping", "version": 1}),
+        ("POST", "/v1/keys/destroy", {"kind": "wrapping", "version": 1, "reason": "old"}),
+        ("POST", "/v1/keys/compromise", {"version": 1, "reason": "lost"}),
+        ("POST", "/v1/keys/reencrypt", None),
     ],
 )
 def test_officer_may_not_administer_nor_review(world: World, method: str, path: str, body: Any) -> None:
@@ -176,7 +197,7 @@ def test_ids_are_checked(world: World, staff_id: str) -> None:
 
 
 def test_body_sent_in_vain_is_refused(world: World) -> None:
-    refused = world.client.post("/v1/keys/rotate", json={"reason": CANARY}, headers=world.admin)
+    refused = world.client.post("/v1/keys/rotate", json={"remark": CANARY}, headers=world.admin)
     assert (refused.status_code, refused.json()["field"]) == (422, "body")
 
 

@@ -117,7 +117,7 @@ def test_rotation_finishes(each_world: World) -> None:
     census = each_world.ok(client.get("/v1/keys/census", headers=admin))["items"]
     hanging = {key["version"]: key["total"] for key in census if key["kind"] == "wrapping"}
     assert (hanging[1], hanging[2] > 0) == (0, True)
-    body = {"kind": "wrapping", "version": 1}
+    body = {"kind": "wrapping", "version": 1, "reason": "replaced"}
     proposed = each_world.ok(client.post("/v1/keys/destroy", json=body, headers=admin))
     assert proposed["key"] == "wrapping//1"
     path = f"/v1/approvals/{proposed['approval_id']}"
@@ -125,6 +125,30 @@ def test_rotation_finishes(each_world: World) -> None:
     assert refused.status_code == 403
     keys = each_world.ok(client.get("/v1/keys", headers=admin))["items"]
     assert {key["version"]: key["data_keys"] for key in keys if key["kind"] == "wrapping"} == {1: 0, 2: 2}
+
+
+def test_a_compromised_key_is_replaced_and_everything_sealed_anew(each_world: World) -> None:
+    client, admin = each_world.client, each_world.admin
+    token = each_world.ok(each_world.tokenize(PHONE))["items"][0]["token"]
+    body = {"version": 1, "reason": "a disk was sold"}
+    said = each_world.ok(client.post("/v1/keys/compromise", json=body, headers=admin))
+    assert (said["key"], said["successor"], said["suspect"]) == ("wrapping//1", 2, 1)
+    assert client.get("/readyz").json() == {"status": "ready", "reasons": [], "keys": "red"}
+    status = each_world.ok(client.get("/v1/status", headers=admin))
+    assert (status["keys"], status["compromised_keys"]) == ("red", ["wrapping//1"])
+    joined = each_world.ok(client.post("/v1/keys/reencrypt", headers=admin))["job"]
+    assert (joined["id"], joined["kind"]) == (said["job"]["id"], "reencrypt")
+    for _ in range(100):
+        jobs = each_world.ok(client.get("/v1/keys/jobs", headers=admin))["items"]
+        if [job["state"] for job in jobs if job["kind"] == "reencrypt"] == ["done"]:
+            break
+        time.sleep(0.05)
+    census = each_world.ok(client.get("/v1/keys/census", headers=admin))["items"]
+    found = {key["version"]: key for key in census if key["kind"] == "wrapping"}
+    assert (found[1]["state"], found[1]["total"], found[1]["suspect_data_keys"]) == ("compromised", 0, 0)
+    assert (found[2]["data_keys"], found[2]["suspect_values"]) == (1, 0)
+    opened = each_world.ok(each_world.detokenize(token, reveal="plain"))["items"]
+    assert [item["value"] for item in opened] == [PHONE]
 
 
 def test_secret_rotation_overlaps(each_world: World) -> None:

@@ -35,6 +35,7 @@ WANTED = [
     *("token show", "token revoke", "keys list", "keys rotate", "keys rewrap"),
     *("subject show", "subject erase", "subject restrict", "subject lift"),
     *("keys jobs", "keys census", "keys destroy", "keys redigest", "keys root rotate", "drill recovery"),
+    *("keys compromise", "keys reencrypt"),
     *("audit list", "audit show", "audit export", "audit key", "audit verify"),
 ]
 

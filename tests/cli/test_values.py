@@ -244,6 +244,9 @@ def _keys(at_town: Command) -> list[dict[str, Any]]:
     return keys
 
 
+BECAUSE = ("--reason", "the old disk was sold")
+
+
 class TestKeys:
     def test_rotate_and_rewrap_to_the_end(self, at_town: Command, town: Town) -> None:
         _tokens(at_town, "010-1999-0004")
@@ -253,7 +256,7 @@ class TestKeys:
         epochs = [key for key in listed if key["kind"] == "wrapping"]
         assert epochs[-2]["data_keys"] > 0
         before = epochs[-2]["data_keys"]
-        refused = at_town("keys", "destroy", str(epochs[-2]["version"]), *ADMINISTRATOR)
+        refused = at_town("keys", "destroy", str(epochs[-2]["version"]), *BECAUSE, *ADMINISTRATOR)
         assert (refused.code, f"{before:,} data keys still hang" in refused.err) == (5, True)
         done = at_town("keys", "rewrap", "--json", *ADMINISTRATOR).json["job"]
         assert (done["state"], done["failed"], done["done"]) == ("done", 0, before)
@@ -275,7 +278,7 @@ class TestKeys:
         (left,) = [key for key in census if (key["kind"], key["version"]) == ("wrapping", old)]
         assert left["total"] == 0
         assert "member.phone" in at_town("keys", "census", *ADMINISTRATOR).out
-        proposed = at_town("keys", "destroy", str(old), *ADMINISTRATOR)
+        proposed = at_town("keys", "destroy", str(old), *BECAUSE, *ADMINISTRATOR)
         assert f"wrapping//{old} ends when another administrator approves apr_" in proposed.out
         waiting = proposed.out.split()[-1].rstrip(".")
         assert at_town("approval", "approve", waiting, *ADMINISTRATOR).code == 4
@@ -284,8 +287,36 @@ class TestKeys:
         states = {(key["kind"], key["version"]): key["state"] for key in _keys(at_town)}
         assert states["wrapping", old] == "destroyed"
         assert at_town("keys", "census", *HANDLER).code == 4
-        wrong = at_town("keys", "destroy", "1", "--kind", "token", *ADMINISTRATOR)
+        wrong = at_town("keys", "destroy", "1", "--kind", "token", *BECAUSE, *ADMINISTRATOR)
         assert (wrong.code, "kind" in wrong.err) == (2, True)
+
+    def test_a_compromised_epoch_is_left_and_ends(self, at_town: Command) -> None:
+        _tokens(at_town, "010-1999-0006")
+        old = at_town("keys", "rotate", "--json", *BECAUSE, *ADMINISTRATOR).json["old"]
+        assert at_town("keys", "compromise", str(old), *ADMINISTRATOR).code == 2
+        said = at_town("keys", "compromise", str(old), *BECAUSE, *ADMINISTRATOR)
+        assert f"wrapping//{old} is compromised.\n" in said.out
+        assert "Watch with: piivault keys reencrypt" in said.out
+        assert "--all" in said.err
+        assert " compromised " in at_town("keys", "list", *ADMINISTRATOR).out
+        assert f"compromised: wrapping//{old}" in at_town("status", *ADMINISTRATOR).out
+        done = at_town("keys", "reencrypt", *ADMINISTRATOR)
+        assert "replaced, and every value under them sealed anew" in done.out
+        census = at_town("keys", "census", "--json", *ADMINISTRATOR).json["items"]
+        (left,) = [key for key in census if (key["kind"], key["version"]) == ("wrapping", old)]
+        assert (left["total"], left["suspect_data_keys"]) == (0, 0)
+        waiting = at_town("keys", "destroy", str(old), *BECAUSE, *ADMINISTRATOR).out.split()[-1].rstrip(".")
+        assert at_town("approval", "approve", waiting, "--profile", "second").code == 0
+        assert "compromised" not in at_town("status", *ADMINISTRATOR).out
+
+    def test_says_whose_data_keys_or_which_lookup_key_somebody_has(self, at_town: Command) -> None:
+        asked = ("tokenize", *INQUIRY, "--field", "member.phone", "--json", *HANDLER)
+        (made,) = at_town(*asked, stdin="010-1999-0007\n").json["items"]
+        said = at_town("keys", "compromise", "--subject", made["subject"], *BECAUSE, *ADMINISTRATOR)
+        assert (said.code, said.out.startswith("1 data keys are being replaced")) == (0, True)
+        assert at_town("keys", "reencrypt", *ADMINISTRATOR).code == 0
+        both = at_town("keys", "compromise", "1", "--subject", made["subject"], *BECAUSE, *ADMINISTRATOR)
+        assert (both.code, at_town("keys", "compromise", *BECAUSE, *ADMINISTRATOR).code) == (2, 2)
 
     def test_follows_a_rewrap_and_says_what_does_not_unwrap(self, command: Command) -> None:
         from cli.remote import profiles

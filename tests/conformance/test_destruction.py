@@ -43,7 +43,9 @@ def _propose(
     counter: Counter, version: int = 1, *, by: str = "admin", kind: str = "wrapping", scope: str = ""
 ) -> str:
     request = counter.furnished.request(counter.actor(by))
-    return counter.vault.keys.destroy(request, kind=kind, scope=scope, version=version).value.approval_id
+    return counter.vault.keys.destroy(
+        request, kind=kind, scope=scope, version=version, reason="replaced"
+    ).value.approval_id
 
 
 def _decide(counter: Counter, approval_id: str, *, by: str, approve: bool = True) -> None:

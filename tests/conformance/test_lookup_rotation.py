@@ -54,7 +54,9 @@ def _destroy(counter: Counter, scope: str) -> None:
     office.hire(counter.actor("admin"), "second", Role.ADMINISTRATOR)
     office.approve_all(counter.actor("officer"))
     request = office.request(counter.actor("admin"))
-    waiting = counter.vault.keys.destroy(request, kind="lookup", scope=scope, version=1).value.approval_id
+    waiting = counter.vault.keys.destroy(
+        request, kind="lookup", scope=scope, version=1, reason="replaced"
+    ).value.approval_id
     counter.vault.approvals.decide(office.request(office.login("second")), waiting, approve=True)
 
 

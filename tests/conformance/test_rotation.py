@@ -74,7 +74,7 @@ def test_a_rotation_serves_new_data_at_once_and_old_data_still(counter: Counter)
     tokens = _fill(counter, 4)
     rotated = _rotate(counter)
     assert (rotated.old, rotated.new) == (1, 2)
-    assert dict(counter.last().entry.target) == {"from": "1", "to": "2"}
+    assert dict(counter.last().entry.target) == {"kind": "wrapping", "from": "1", "to": "2"}
     assert counter.last().entry.action == "key:rotate"
     counter.token("010-9999-9999")
     assert _epochs(counter) == {1, 2}

@@ -36,6 +36,7 @@ from vault.domain.errors import (
     TamperDetectedError,
     VaultError,
 )
+from vault.fields.notes import normalise_note
 from vault.storage import rows
 from vault.storage.database import Connection, Database
 from vault.storage.errors import RolledBackError, StaleRevisionError
@@ -180,13 +181,14 @@ class Changes:
     ) -> Made[T]:
         """Decide whether the actor's role permits ``action``, do ``act`` and log it.
 
-        ``target`` is what a refusal names; a success names the change's own.
-        Raises AccessDeniedError, and whatever ``act`` raises; refusals are in
-        the log before they are raised. ConflictError when others were faster
-        again and again.
+        ``target`` is what a refusal names; a success names the change's own, and
+        has the reason of the request as a sealed note. Raises AccessDeniedError,
+        InvalidValueError for a reason that holds what the log must not, and
+        whatever ``act`` raises; refusals are in the log before they are raised.
+        ConflictError when others were faster again and again.
         """
         try:
-            return self._repeat(request, action, act, by_role=True)
+            return self._repeat(_screened(request), action, act, by_role=True)
         except REFUSALS as error:
             self.refuse(request, action, error, target=target)
             raise
@@ -265,9 +267,8 @@ class Changes:
                 change = act(attempt)
                 acts = ((action, change.target), *change.also)
                 said = [entry(request, done, target=target, decision=decision) for done, target in acts]
-                notes: list[tuple[bytes, bytes]] = []
-                if change.said is not None:
-                    said[0], notes = with_said(standing.keyring, said[0], change.said)
+                about = change.said or Said(decision=decision, reason=request.reason)
+                said[0], notes = with_said(standing.keyring, said[0], about)
                 unit.append(said, revision=standing.revision, revise=change.revises, notes=notes)
                 attempt.appended(unit.indexes)
         except TamperDetectedError:
@@ -285,3 +286,10 @@ class Changes:
         question = Question(actor=request.actor, action=action, address=request.origin.address)
         permit = decide(standing.authority, question, request.now_us)
         return Decision(rule=permit.rule, revision=permit.revision)
+
+
+def _screened(request: Request) -> Request:
+    """Return ``request`` with its reason as it may be kept. Raises InvalidValueError."""
+    if not request.reason:
+        return request
+    return replace(request, reason=normalise_note(request.reason, field="reason"))

@@ -26,11 +26,13 @@ HOST: Final = Actor(kind=ActorKind.OPERATOR, id="host", name="host")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One act asked for: who, from where, when."""
+    """One act asked for: who, from where, when, and why if they said."""
 
     actor: Actor
     origin: Origin
     now_us: int
+    reason: str = ""
+    """In the words of whoever asks. It is screened and sealed before it comes to the log."""
 
 
 @dataclass(frozen=True, slots=True)

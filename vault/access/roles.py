@@ -33,10 +33,13 @@ PERMITTED: Final[Mapping[Action, frozenset[Role]]] = MappingProxyType(
         # Taking a right away needs no second person.
         Action.GRANT_REVOKE: _ADMINISTRATOR | _OFFICER,
         Action.KEY_CENSUS: _ADMINISTRATOR,
+        # It only narrows, and waits for nobody.
+        Action.KEY_COMPROMISE: _ADMINISTRATOR,
         Action.KEY_DESTROY: _ADMINISTRATOR,
         Action.KEY_JOBS: _ADMINISTRATOR,
         Action.KEY_LIST: _ADMINISTRATOR,
         Action.KEY_REDIGEST: _ADMINISTRATOR,
+        Action.KEY_REENCRYPT: _ADMINISTRATOR,
         Action.KEY_REWRAP: _ADMINISTRATOR,
         Action.KEY_ROTATE: _ADMINISTRATOR,
         Action.SERVICE_CREATE: _ADMINISTRATOR,

@@ -57,6 +57,8 @@ class Standing:
     by_id: Mapping[int, FieldSlot]
     in_use: tuple[KeyInUse, ...]
     """Keys that protect what is new, with the time they began to."""
+    compromised: tuple[str, ...] = ()
+    """Names of keys that somebody else may have, and that are not destroyed yet."""
 
 
 class Standings:
@@ -129,6 +131,7 @@ class Standings:
                 for record in records
                 if record.state is KeyState.ACTIVE
             ),
+            compromised=tuple(record.name for record in records if record.state is KeyState.COMPROMISED),
         )
 
 

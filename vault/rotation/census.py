@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keys.keyring import KeyKind, KeyRecord
+from keys.states import KeyState
 from vault.access.changes import Changes, Made
 from vault.access.entries import Request
 from vault.access.standing import Standing
@@ -30,6 +31,10 @@ class Hanging:
     data_keys: int | None
     values: int | None
     digests: int | None
+    suspect_data_keys: int | None = None
+    """Of the data keys, those whose values are still to be sealed anew under others."""
+    suspect_values: int | None = None
+    """Those values."""
 
     @property
     def total(self) -> int:
@@ -51,25 +56,38 @@ def count(connection: Connection) -> tuple[Hanging, ...]:
     data_keys = rows.count_data_keys(connection)
     values = counts.count_values(connection)
     digests = counts.count_digests(connection)
+    marked = counts.count_marked(connection)
     found = []
     for record in rows.read_keys(connection):
         if record.kind is KeyKind.WRAPPING:
-            found.append(_of_epoch(record, data_keys, values))
+            found.append(_of_epoch(record, data_keys, values, marked))
         elif record.kind is KeyKind.LOOKUP:
             found.append(_of_lookup(record, digests))
     return tuple(found)
 
 
-def _of_epoch(record: KeyRecord, data_keys: Mapping[int, int], values: Mapping[int, int]) -> Hanging:
+def _of_epoch(
+    record: KeyRecord,
+    data_keys: Mapping[int, int],
+    values: Mapping[tuple[int, bool], int],
+    marked: Mapping[int, int],
+) -> Hanging:
     version = record.version
+    hanging, suspect = data_keys.get(version, 0), marked.get(version, 0)
+    sealed, sealed_by_suspect = values.get((version, False), 0), values.get((version, True), 0)
+    if record.state is KeyState.COMPROMISED:
+        # Whoever has the epoch may have every one of them.
+        suspect, sealed_by_suspect = hanging, sealed + sealed_by_suspect
     return Hanging(
         record.kind.value,
         record.scope,
         version,
         record.state.value,
-        data_keys=data_keys.get(version, 0),
-        values=values.get(version, 0),
+        data_keys=hanging,
+        values=sum(values.get((version, is_marked), 0) for is_marked in (False, True)),
         digests=None,
+        suspect_data_keys=suspect,
+        suspect_values=sealed_by_suspect,
     )
 
 

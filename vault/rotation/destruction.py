@@ -20,7 +20,7 @@ from vault.access.identities import new_approval_id
 from vault.domain.actions import Action
 from vault.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from vault.domain.model import Role
-from vault.rotation.names import require_scope
+from vault.rotation.names import require_reason, require_scope
 from vault.storage import census
 from vault.storage import keys as rows
 from vault.storage.approvals import ApprovalRow
@@ -43,11 +43,12 @@ def propose(changes: Changes, request: Request, *, kind: str, scope: str, versio
     """Ask for the destruction of a key that nothing hangs on. For administrators.
 
     Raises AccessDeniedError, NotFoundError, InvalidInputError (a kind without a
-    census), ConflictError (in use, something hangs on it, or it waits already).
+    census, no reason), ConflictError (in use, something hangs on it, or it waits already).
     """
     target = {"key": f"{kind}/{require_scope(scope)}/{version}"}
 
     def act(attempt: Attempt) -> Change[Proposed]:
+        require_reason(request)
         record = _found(attempt.connection, kind, scope, version)
         _require_ready(attempt.connection, record)
         waiting = attempt.authority.approvals.values()

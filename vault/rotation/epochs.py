@@ -60,7 +60,7 @@ def rotate(changes: Changes, request: Request, kind: KeyKind = KeyKind.WRAPPING,
     Raises AccessDeniedError, NotFoundError, InvalidInputError (a kind that does
     not rotate), UnavailableError.
     """
-    target = {} if kind is KeyKind.WRAPPING else named(kind.value, require_scope(scope))
+    target = named(kind.value, require_scope(scope))
 
     def act(attempt: Attempt) -> Change[Rotated]:
         if kind not in ROTATING:

@@ -29,7 +29,7 @@ from vault.access.standing import Standing
 from vault.audit.entry import Entry
 from vault.domain.actions import Action
 from vault.domain.errors import ConflictError, NotFoundError
-from vault.rotation import cursors, redigest, rewrap
+from vault.rotation import cursors, redigest, reencrypt, rewrap
 from vault.rotation.cursors import Cursor
 from vault.rotation.names import named, require_scope
 from vault.storage import jobs as rows
@@ -102,8 +102,16 @@ class Kind(Protocol):
         ...
 
 
-KINDS: Final[Mapping[str, Kind]] = MappingProxyType({rewrap.KIND: rewrap, redigest.KIND: redigest})
-ACTIONS: Final = MappingProxyType({rewrap.KIND: Action.KEY_REWRAP, redigest.KIND: Action.KEY_REDIGEST})
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
+    {rewrap.KIND: rewrap, redigest.KIND: redigest, reencrypt.KIND: reencrypt}
+)
+ACTIONS: Final = MappingProxyType(
+    {
+        rewrap.KIND: Action.KEY_REWRAP,
+        redigest.KIND: Action.KEY_REDIGEST,
+        reencrypt.KIND: Action.KEY_REENCRYPT,
+    }
+)
 
 
 def start_rewrap(changes: Changes, request: Request) -> Made[JobView]:
@@ -117,8 +125,8 @@ def start_rewrap(changes: Changes, request: Request) -> Made[JobView]:
         running = rows.read_running(attempt.connection, rewrap.KIND)
         if running:
             return Change(view(running[0]), {"job": running[0].id}, revises=False)
-        total = rewrap.outstanding(attempt.connection, epoch)
-        job = _begin(attempt, rewrap.KIND, str(epoch), cursor=cursors.start(rewrap.NUMBERS, 0), total=total)
+        total = rewrap.outstanding(attempt.connection, attempt.keyring)
+        job = begin(attempt, rewrap.KIND, str(epoch), cursor=cursors.start(rewrap.NUMBERS, 0), total=total)
         target = {"job": job.id, "epoch": str(epoch), "data_keys": str(job.total)}
         return Change(view(job), target, revises=False)
 
@@ -144,13 +152,14 @@ def start_redigest(changes: Changes, request: Request, scope: str) -> Made[JobVi
         if running:
             return Change(view(running[0]), {**target, "job": running[0].id}, revises=False)
         total = redigest.outstanding(attempt.connection, standing, scope)
-        job = _begin(attempt, redigest.KIND, scope, cursor=cursors.start(redigest.NUMBERS, 0), total=total)
+        job = begin(attempt, redigest.KIND, scope, cursor=cursors.start(redigest.NUMBERS, 0), total=total)
         return Change(view(job), {**target, "job": job.id, "digests": str(total)}, revises=False)
 
     return changes.make(request, Action.KEY_REDIGEST, act, target=target)
 
 
-def _begin(attempt: Attempt, kind: str, target: str, *, cursor: Cursor, total: int) -> JobRow:
+def begin(attempt: Attempt, kind: str, target: str, *, cursor: Cursor, total: int) -> JobRow:
+    """Insert a job that has ``total`` to do. Raises RolledBackError while another of its kind runs."""
     job = JobRow(
         id="job_" + secrets.token_hex(10),
         kind=kind,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from vault.access.entries import Request
 from vault.domain.errors import InvalidInputError
 
 _SCOPE: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}(?:/[A-Za-z0-9_.-]{1,100})?").fullmatch
@@ -15,6 +16,12 @@ def require_scope(scope: str) -> str:
     if scope and _SCOPE(scope) is None:
         raise InvalidInputError("scope: a field, or ref/ and a kind", field="scope", rule="shape")
     return scope
+
+
+def require_reason(request: Request) -> None:
+    """Raise InvalidInputError unless ``request`` says why: for what cannot be taken back."""
+    if not request.reason:
+        raise InvalidInputError("reason: say why", field="reason", rule="required")
 
 
 def named(kind: str, scope: str) -> dict[str, str]:

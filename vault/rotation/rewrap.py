@@ -14,6 +14,7 @@ from typing import Final
 
 from keys.datakeys import Binding
 from keys.errors import DecryptionError, KeysError
+from keys.keyring import Keyring
 from vault.access.sealing import Alarm
 from vault.access.standing import Standing
 from vault.rotation import cursors
@@ -41,7 +42,7 @@ class Portion:
     last: tuple[int, ...] | None
     """The last one seen; None at the end of the pass."""
     remaining: int
-    """At the end of a pass, data keys that hang on another epoch; else 0."""
+    """At the end of a pass, data keys still to be moved; else 0."""
 
     @property
     def alarms(self) -> list[Alarm]:
@@ -49,9 +50,14 @@ class Portion:
         return [Alarm("data_key", str(subject_id)) for subject_id in self.broken]
 
 
-def outstanding(connection: Connection, epoch: int) -> int:
-    """Count the data keys that hang on another epoch than ``epoch``."""
-    return sum(count for version, count in rows.count_data_keys(connection).items() if version != epoch)
+def outstanding(connection: Connection, keyring: Keyring) -> int:
+    """Count the data keys that hang on another epoch than the active one.
+
+    Those on a compromised epoch do not count and do not move: that would only
+    hide that their values are to be sealed anew.
+    """
+    stay = {keyring.active_epoch().epoch, *keyring.compromised_epochs}
+    return sum(count for version, count in rows.count_data_keys(connection).items() if version not in stay)
 
 
 def prepare(connection: Connection, standing: Standing, job: JobRow, size: int) -> Portion:
@@ -59,7 +65,8 @@ def prepare(connection: Connection, standing: Standing, job: JobRow, size: int) 
     keyring = standing.keyring
     active = keyring.active_epoch()
     subject, generation = cursors.parse(job.cursor, NUMBERS, job.done).at
-    found = rows.read_data_keys_outside(connection, active.epoch, after=(subject, generation), limit=size)
+    stay = {active.epoch, *keyring.compromised_epochs}
+    found = rows.read_data_keys_outside(connection, stay, after=(subject, generation), limit=size)
     changed = []
     broken = []
     # One draw for all nonces: a call costs as much as a wrap.
@@ -82,7 +89,7 @@ def prepare(connection: Connection, standing: Standing, job: JobRow, size: int) 
         changed=changed,
         broken=broken,
         last=None if ended else (found[-1][0], found[-1][1]),
-        remaining=outstanding(connection, active.epoch) if ended else 0,
+        remaining=outstanding(connection, keyring) if ended else 0,
     )
 
 

@@ -1,12 +1,15 @@
-"""Keys: list, rotate, re-wrap, census, destroy."""
+"""Keys: list, rotate, compromise, re-wrap, re-encrypt, census, destroy."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from keys.keyring import KeyKind
 from vault.access.changes import Changes, Made
 from vault.access.entries import Request
-from vault.rotation import census, destruction, epochs, jobs
+from vault.rotation import census, compromise, destruction, epochs, jobs
 from vault.rotation.census import Hanging
+from vault.rotation.compromise import Compromised
 from vault.rotation.destruction import Proposed
 from vault.rotation.epochs import KeyInfo, Rotated
 from vault.rotation.jobs import JobView
@@ -22,12 +25,43 @@ class Keys:
         """List every key, its state and what hangs on it. Raises AccessDeniedError."""
         return epochs.list_keys(self._changes, request)
 
-    def rotate(self, request: Request, *, kind: str = "wrapping", scope: str = "") -> Rotated:
+    def rotate(
+        self, request: Request, *, kind: str = "wrapping", scope: str = "", reason: str = ""
+    ) -> Rotated:
         """Make and activate the next version of a key.
 
         Raises AccessDeniedError, InvalidInputError, NotFoundError.
         """
-        return epochs.rotate(self._changes, request, KeyKind(kind), scope)
+        return epochs.rotate(self._changes, replace(request, reason=reason), KeyKind(kind), scope)
+
+    def compromise(
+        self,
+        request: Request,
+        *,
+        kind: str,
+        scope: str,
+        version: int,
+        reason: str,
+        everybody: bool = False,
+    ) -> Made[Compromised]:
+        """Mark a key compromised: a successor takes its place, what hangs on it moves.
+
+        ``everybody``: every data key counts as suspect, for an epoch that was
+        known before a re-wrap. Raises AccessDeniedError, ConflictError,
+        InvalidInputError, NotFoundError.
+        """
+        asked = replace(request, reason=reason)
+        return compromise.compromise(
+            self._changes, asked, kind=KeyKind(kind), scope=scope, version=version, everybody=everybody
+        )
+
+    def compromise_subject(self, request: Request, subject: str, *, reason: str) -> Made[Compromised]:
+        """Mark the data keys of one subject suspect. Raises as ``compromise`` does."""
+        return compromise.compromise_subject(self._changes, replace(request, reason=reason), subject)
+
+    def reencrypt(self, request: Request) -> Made[JobView]:
+        """Start to seal anew what hangs on suspect data keys, or join it. Raises AccessDeniedError."""
+        return compromise.start_reencrypt(self._changes, request)
 
     def rewrap(self, request: Request) -> Made[JobView]:
         """Start the re-wrap of what hangs on other epochs, or join it. Raises AccessDeniedError."""
@@ -48,12 +82,15 @@ class Keys:
         """Count what hangs on each key, in one snapshot. Raises AccessDeniedError."""
         return census.take_census(self._changes, request)
 
-    def destroy(self, request: Request, *, kind: str, scope: str, version: int) -> Made[Proposed]:
+    def destroy(
+        self, request: Request, *, kind: str, scope: str, version: int, reason: str
+    ) -> Made[Proposed]:
         """Ask another administrator to destroy a key.
 
         Raises AccessDeniedError, ConflictError, InvalidInputError, NotFoundError.
         """
-        return destruction.propose(self._changes, request, kind=kind, scope=scope, version=version)
+        asked = replace(request, reason=reason)
+        return destruction.propose(self._changes, asked, kind=kind, scope=scope, version=version)
 
 
-__all__ = ["Hanging", "JobView", "KeyInfo", "Keys", "Proposed", "Rotated"]
+__all__ = ["Compromised", "Hanging", "JobView", "KeyInfo", "Keys", "Proposed", "Rotated"]

@@ -36,6 +36,7 @@ from vault.storage.database import Connection, Database
 from vault.storage.hot_postgresql import PostgresqlHotConnection
 from vault.storage.hot_sqlite import SqliteHotConnection
 from vault.storage.lane import Lane
+from vault.storage.suspects import any_marked
 from vault.tokens.preparer import PreparedUnit, UnitPreparer
 from vault.tokens.work import HotWork
 
@@ -58,9 +59,11 @@ class Status:
     log_key: str
     health: Health
     keys: Light
-    """How late the latest key is to be replaced."""
+    """How late the latest key is to be replaced; red while a key is compromised or a data key suspect."""
     late: tuple[str, ...]
     """Names of the keys whose cryptoperiod is over."""
+    compromised: tuple[str, ...]
+    """Names of the keys that somebody else may have; ``data_key`` where data keys are marked suspect."""
 
 
 class Vault:
@@ -113,6 +116,7 @@ class Vault:
     def _status(self, connection: Connection) -> Status:
         counter = self._database.counter(connection)
         dates = due_dates(self.standings.current, self.now_us())
+        compromised = self.standings.current.compromised + (("data_key",) if any_marked(connection) else ())
         return Status(
             vault_id=counter.vault_id.hex(),
             database=self._database.dialect,
@@ -122,8 +126,9 @@ class Vault:
             next_index=counter.next_index,
             log_key=self.audit.public_key(),
             health=self.upkeep.health,
-            keys=worst(dates),
+            keys=Light.RED if compromised else worst(dates),
             late=tuple(due.name for due in dates if due.light is not Light.GREEN),
+            compromised=compromised,
         )
 
     def show_status(self, request: Request) -> Made[Status]:

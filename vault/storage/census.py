@@ -17,25 +17,33 @@ _GENERATION: Final = {
 }
 
 _COUNT: Final = """
-SELECT k.epoch, count(*) FROM {table} AS t
+SELECT k.epoch, k.suspect, count(*) FROM {table} AS t
 JOIN data_key AS k ON k.subject_id = t.{subject} AND {generation}
-WHERE {envelope} IS NOT NULL GROUP BY k.epoch
+WHERE {envelope} IS NOT NULL GROUP BY k.epoch, k.suspect
 """
 _SEALED: Final = (("token", "subject_id", "t.envelope"), ("subject", "id", "t.ref_envelope"))
 """Every table with envelopes under a data key: values, and external references."""
 
 
-def count_values(connection: Connection) -> dict[int, int]:
-    """Count the sealed values whose data key is wrapped under each epoch."""
+def count_values(connection: Connection) -> dict[tuple[int, bool], int]:
+    """Count the sealed values by the epoch of their data key, and whether that is marked suspect."""
     _take_your_time(connection)
     dialect = connection.dialect.name
-    found: dict[int, int] = {}
+    found: dict[tuple[int, bool], int] = {}
     for table, subject, envelope in _SEALED:
         generation = _GENERATION[dialect].format(envelope=envelope)
         statement = _COUNT.format(table=table, subject=subject, envelope=envelope, generation=generation)
-        for epoch, count in connection.exec_driver_sql(statement):
-            found[epoch] = found.get(epoch, 0) + count
+        for epoch, suspect, count in connection.exec_driver_sql(statement):
+            of = epoch, bool(suspect)
+            found[of] = found.get(of, 0) + count
     return found
+
+
+def count_marked(connection: Connection) -> dict[int, int]:
+    """Count the data keys marked suspect, by their epoch."""
+    column = tables.data_key.c
+    rows = connection.execute(select(column.epoch, func.count()).where(column.suspect).group_by(column.epoch))
+    return {row[0]: row[1] for row in rows}
 
 
 def count_digests(connection: Connection) -> dict[tuple[str, int], int]:

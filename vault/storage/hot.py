@@ -22,9 +22,9 @@ OwnedRow: TypeAlias = tuple[int, bytes, int, int, bytes | None, int, int]
 OWNED_LIMIT: Final = 256
 """Newest tokens of a subject and maker that are looked through for one that stands for the same value."""
 
-KeyRow: TypeAlias = tuple[int, int | None, int | None, bytes | None, int, bytes, bytes, str]
-"""subject_id, generation, epoch, wrapped (all three None without a data key), state, log_subject,
-subject nonce, kind"""
+KeyRow: TypeAlias = tuple[int, int | None, int | None, bytes | None, int, bytes, bytes, str, int | None]
+"""subject_id, generation, epoch, wrapped, state, log_subject, subject nonce, kind, suspect; the four of
+the data key are None where there is none"""
 
 MatchRow: TypeAlias = tuple[int, bytes, int, int, bytes]
 """id, nonce, subject_id, field_id, digest of a live token"""
@@ -77,6 +77,9 @@ class Writes:
     notes: list[tuple[Any, ...]] = field(default_factory=list)
     revoked: list[int] = field(default_factory=list)
     """Tokens that lose envelope and digest; such a unit raises the revision."""
+    contended: bool = False
+    """Whether it holds a further generation of a data key, which another writer may be making, too. Refused,
+    such a unit is worth preparing again."""
 
     def mark(self) -> tuple[int, ...]:
         """Return where each list ends, for :meth:`undo`."""

@@ -31,7 +31,8 @@ _SUBJECT_TOKENS = (
     " ORDER BY id DESC LIMIT $3::int8) AS t"
 )
 _KEYS = (
-    "SELECT s.id, k.generation, k.epoch, k.wrapped, s.state, s.log_subject, s.nonce, s.kind"
+    "SELECT s.id, k.generation, k.epoch, k.wrapped, s.state, s.log_subject, s.nonce, s.kind,"
+    " k.suspect::int4"
     " FROM subject s LEFT JOIN data_key k ON k.subject_id = s.id WHERE s.id = ANY($1::int8[])"
 )
 _MATCHES = (

@@ -32,7 +32,8 @@ _SUBJECT_TOKENS = (
 )
 _KEYS = (
     "SELECT s.id, CAST(k.generation AS INTEGER), CAST(k.epoch AS INTEGER), CAST(k.wrapped AS BLOB),"
-    " CAST(s.state AS INTEGER), CAST(s.log_subject AS BLOB), CAST(s.nonce AS BLOB), s.kind"
+    " CAST(s.state AS INTEGER), CAST(s.log_subject AS BLOB), CAST(s.nonce AS BLOB), s.kind,"
+    " CAST(k.suspect AS INTEGER)"
     " FROM subject s LEFT JOIN data_key k ON k.subject_id = s.id"
     " WHERE s.id IN (SELECT value FROM json_each(?))"
 )

@@ -82,9 +82,9 @@ def count_data_keys(connection: Connection) -> dict[int, int]:
 
 
 def read_data_keys_outside(
-    connection: Connection, epoch: int, *, after: tuple[int, int], limit: int
+    connection: Connection, epochs: Collection[int], *, after: tuple[int, int], limit: int
 ) -> list[DataKeyRow]:
-    """Read up to ``limit`` data keys not wrapped under ``epoch``, in order of subject and generation.
+    """Read up to ``limit`` data keys wrapped under none of ``epochs``, in order of subject and generation.
 
     ``after`` is the subject id and generation of the last one seen, so that a
     key that cannot be re-wrapped does not hold up the others.
@@ -93,7 +93,7 @@ def read_data_keys_outside(
     rows = connection.execute(
         select(column.subject_id, column.generation, column.epoch, column.wrapped, tables.subject.c.state)
         .outerjoin(tables.subject, tables.subject.c.id == column.subject_id)
-        .where(column.epoch != epoch, tuple_(column.subject_id, column.generation) > after)
+        .where(column.epoch.not_in(epochs), tuple_(column.subject_id, column.generation) > after)
         .order_by(column.subject_id, column.generation)
         .limit(limit),
         execution_options=IN_BINARY,

@@ -7,7 +7,8 @@ The rules, in the order :meth:`Lane._run` applies them:
 
 1. The revision moved between decision and append: nothing was written. Reload, decide again.
 2. The database refused and the rollback is certain: split the unit and try the
-   halves, so that no caller fails another; a work that fails alone gets the error.
+   halves, so that no caller fails another; a work that fails alone gets the error,
+   unless another writer may just have made the data key it needs: then it is tried again.
 3. A commit was sent and its answer lost, or nothing can be done now: every
    caller of the unit is told so and nothing is retried. After
    ``outcome_unknown`` the writer starts a new counter, since nobody knows
@@ -158,13 +159,18 @@ class Lane(Generic[W, P]):
         return works, work is None
 
     def _run(self, works: Sequence[W], attempts: int) -> None:
+        contended = False
         try:
             prepared = self._preparer.prepare(works, self._connection)
+            contended = prepared.writes.contended
             first = self._connection.commit(prepared.unit, prepared.writes, prepared.revision)
         except StaleRevisionError:
             self._again(works, attempts)
         except RolledBackError as error:
-            self._halve(works, attempts, error)
+            if contended and len(works) == 1 and attempts > 0:
+                self._run(works, attempts - 1)
+            else:
+                self._halve(works, attempts, error)
         except VaultError as error:
             if isinstance(error, OutcomeUnknownError):
                 self._preparer.unknown()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hmac import compare_digest
 from typing import Final
 
-from keys.envelope import generation_of
+from keys.envelope import DataKey, generation_of
 from keys.errors import KeysError, MalformedError
 from keys.padding import unpad
 from keys.tokens import DecodedToken, TokenBatch, misspelt
@@ -228,12 +228,22 @@ def open_value(row: TokenRow, slot: FieldSlot, subject: SubjectKeys | None, benc
         return TAMPERED
     if subject.state is not SubjectState.OPEN:
         return RESTRICTED
+    keys = subject.by_generation
     try:
-        keys = subject.by_generation
         # A key refuses an envelope of another generation, so with one key there is nothing to look up.
         key = keys[subject.newest] if len(keys) == 1 else keys[generation_of(envelope)]
         context = bench.standing.value_context.value(subject_id, slot.context_part, record_id)
         return slot, unpad(key.open(context, envelope))
     except (KeysError, KeyError):
+        if _is_of_none(envelope, keys):
+            bench.missing.add((subject_id, envelope))
         bench.alarms.append(Alarm("token", str(record_id)))
         return TAMPERED
+
+
+def _is_of_none(envelope: bytes, keys: Mapping[int, DataKey]) -> bool:
+    """Say whether the envelope names a generation that is not among ``keys``."""
+    try:
+        return generation_of(envelope) not in keys
+    except KeysError:
+        return False

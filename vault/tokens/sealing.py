@@ -45,7 +45,7 @@ def seal_items(drafts: Sequence[ItemDraft], maker: int, bench: Bench) -> None:
     contexts = bench.standing.value_context.values(
         subject_ids, [slot.context_part for slot in slots], token_ids
     )
-    keys = [owner.by_generation[owner.newest] for owner in owners]
+    keys = [owner.sealing or new_generation(owner, bench) for owner in owners]
     envelopes = seal_all(keys, contexts, seal_nonces, _padded(slots, values))
     versions, digests = _digests(slots, values, bench)
     bench.writes.tokens += zip(
@@ -146,6 +146,26 @@ def new_subject(draft: SubjectDraft, bench: Bench) -> SubjectKeys:
     return draft.keys
 
 
+def new_generation(owner: SubjectKeys, bench: Bench) -> DataKey:
+    """Return the next data key of a subject whose newest is suspect: made once for the whole unit.
+
+    Another node, or the job that seals everything anew, may make the same
+    generation. The database lets one of them have it; the other begins again.
+    """
+    made = bench.renewed.get(owner.id)
+    if made is not None:
+        return made[1]
+    generation, secret = owner.newest + 1, generate_data_key()
+    epoch = bench.standing.keyring.active_epoch()
+    binding = Binding(owner.id, generation, owner.state)
+    wrapped = epoch.wrap(binding, os.urandom(SEAL_NONCE), secret)
+    key = DataKey(generation, secret)
+    bench.renewed[owner.id] = len(bench.writes.data_keys), key
+    bench.writes.data_keys.append((owner.id, generation, epoch.epoch, wrapped))
+    bench.writes.contended = True
+    return key
+
+
 def open_reference(keys: SubjectKeys, envelope: bytes | None, bench: Bench) -> str | None:
     """Return the external reference sealed beside a subject, None when there is none that opens."""
     if envelope is None:
@@ -153,7 +173,10 @@ def open_reference(keys: SubjectKeys, envelope: bytes | None, bench: Bench) -> s
     try:
         key = keys.by_generation[generation_of(envelope)]
         return unpad(key.open(_reference_context(keys.id, bench), envelope))
-    except (KeysError, KeyError):
+    except KeysError:
+        return None
+    except KeyError:
+        bench.missing.add((keys.id, envelope))
         return None
 
 

@@ -26,6 +26,9 @@ HELD: Final = 100_000
 """Subjects held at most, about 80 MB; then all are dropped, which costs reads and nothing else."""
 
 
+NONE: Final[frozenset[int]] = frozenset()
+
+
 @dataclass(slots=True)
 class SubjectKeys:
     """What the hot path needs to know of one subject."""
@@ -41,11 +44,16 @@ class SubjectKeys:
     """A wrapped key does not open for the state, subject or generation it is stored under."""
     sole: DataKey | None = None
     """The key of an intact, open subject that has just one. A batch looks at this and at nothing else."""
+    suspect: frozenset[int] = NONE
+    """Generations that somebody else may have: they open, and seal nothing more (envelope.md 4.8)."""
+    sealing: DataKey | None = None
+    """The newest key, unless it is suspect: then what is new needs one that has to be made first."""
 
     def ready(self) -> SubjectKeys:
-        """Return itself, with ``sole`` as everything else has it."""
+        """Return itself, with ``sole`` and ``sealing`` as everything else has it."""
         whole = not self.broken and self.state is SubjectState.OPEN and len(self.by_generation) == 1
         self.sole = self.by_generation[self.newest] if whole else None
+        self.sealing = None if self.newest in self.suspect else self.by_generation.get(self.newest)
         return self
 
 
@@ -82,14 +90,21 @@ class SubjectKeyCache:
             missing = [subject_id for subject_id in ids if subject_id not in found]
             for subject in _unwrap(connection.read_keys(missing), keyring):
                 found[subject.id] = subject
-                if not subject.broken:
+                # A suspect one gets other keys without the revision moving on: it is read each time.
+                if not subject.broken and not subject.suspect:
                     self.add(subject)
         return found
+
+    def forget(self, ids: Collection[int]) -> None:
+        """Have these read again."""
+        for subject_id in ids:
+            self._held.pop(subject_id, None)
 
 
 def _unwrap(rows: Sequence[KeyRow], keyring: Keyring) -> list[SubjectKeys]:
     subjects: dict[int, SubjectKeys] = {}
-    for subject_id, generation, epoch, wrapped, state, log_subject, nonce, kind in rows:
+    compromised = keyring.compromised_epochs
+    for subject_id, generation, epoch, wrapped, state, log_subject, nonce, kind, suspect in rows:
         subject = subjects.get(subject_id)
         if subject is None:
             subject = SubjectKeys(
@@ -109,5 +124,9 @@ def _unwrap(rows: Sequence[KeyRow], keyring: Keyring) -> list[SubjectKeys]:
             subject.by_generation[generation] = keyring.epoch(epoch).unwrap(binding, bytes(wrapped))
         except (KeysError, ValueError):
             subject.broken = True
-        subject.newest = max(subject.newest, generation or 0)
+        if generation is None:
+            continue
+        subject.newest = max(subject.newest, generation)
+        if suspect or epoch in compromised:
+            subject.suspect |= {generation}
     return [subject.ready() for subject in subjects.values()]

@@ -16,6 +16,7 @@ from datetime import datetime
 from threading import Event
 from typing import Any, Final
 
+from keys.envelope import DataKey
 from vault.access.decision import Permit
 from vault.access.sealing import Alarm
 from vault.access.standing import Standing
@@ -82,8 +83,18 @@ class Bench:
     """Decisions of this standing that were yes, each good until its own time."""
     alarms: list[Alarm]
     """Rows that did not verify: each becomes an entry of this unit, once per process."""
+    renewed: dict[int, tuple[int, DataKey]] = field(default_factory=dict)
+    """By subject, the data key made in this unit in the place of a suspect one, and where its row is."""
+    missing: set[tuple[int, bytes]] = field(default_factory=set)
+    """Subject and envelope, where the envelope's generation is none of those read."""
     position: int = 0
     """Position, within the unit, of the entry of the work being completed."""
+
+    def undo(self, mark: tuple[int, ...]) -> None:
+        """Drop what was to be written since ``mark``, and the data keys made since then with it."""
+        self.writes.undo(mark)
+        kept = len(self.writes.data_keys)
+        self.renewed = {owner: made for owner, made in self.renewed.items() if made[0] < kept}
 
 
 Result = dict[str, Any]

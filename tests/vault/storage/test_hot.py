@@ -77,7 +77,7 @@ def test_unit_with_rows_is_read_back_as_it_was_written(hot: HotConnection) -> No
         (BASE + 13, (13).to_bytes(8, "big"), BASE + 1, 7, b"sealed 13", 2_000),
     ]
     assert sorted(map(_plain, hot.read_keys([BASE + 1, BASE + 2, BASE + 3]))) == [
-        (BASE + n, 1, 1, b"wrapped %d" % n, 0, n.to_bytes(16, "big"), n.to_bytes(8, "big"), "member")
+        (BASE + n, 1, 1, b"wrapped %d" % n, 0, n.to_bytes(16, "big"), n.to_bytes(8, "big"), "member", 0)
         for n in (1, 2)
     ]
     owned = hot.read_subject_tokens([BASE + 1], [MAKER, 4])

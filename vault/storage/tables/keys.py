@@ -73,6 +73,11 @@ data_key = Table(
 )
 """Apart from ``subject`` and ``token`` so that a backup can keep keys and values apart."""
 
+_SUSPECT = data_key.c.suspect
+
+# Holds what is to be sealed anew, and so mostly nothing: every look at the state asks whether there is any.
+Index("ix_data_key_suspect", data_key.c.subject_id, postgresql_where=_SUSPECT, sqlite_where=_SUSPECT)
+
 job = Table(
     "job",
     metadata,

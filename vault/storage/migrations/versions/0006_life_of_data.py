@@ -18,6 +18,10 @@ def upgrade() -> None:
     _erasure()
     _token_kinds()
     op.add_column("data_key", sa.Column("suspect", sa.Boolean(), nullable=False, server_default=sa.false()))
+    suspect = sa.text("suspect")
+    op.create_index(
+        "ix_data_key_suspect", "data_key", ["subject_id"], postgresql_where=suspect, sqlite_where=suspect
+    )
     for table in KEYED:
         # Until now there was one version of this key.
         op.add_column(table, sa.Column("key_version", sa.Integer(), nullable=False, server_default="1"))
@@ -35,6 +39,7 @@ def downgrade() -> None:
     _words("approval", "kind", "'enrolment','grant','key'")
     for table in KEYED:
         op.drop_column(table, "key_version")
+    op.drop_index("ix_data_key_suspect", table_name="data_key")
     op.drop_column("data_key", "suspect")
     op.drop_index("uq_token_audience", table_name="token")
     op.drop_column("token", "audience_id")
