@@ -31,6 +31,7 @@ TABLE = [
     (errors.ApprovalRequiredError, 4),
     (errors.UnknownTokenError, 4),
     (errors.TokenRevokedError, 4),
+    (errors.TokenSpentError, 4),
     (errors.NotFoundError, 4),
     (errors.ConflictError, 5),
     (errors.IdempotencyConflictError, 5),

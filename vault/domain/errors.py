@@ -19,6 +19,7 @@ VaultError
 │   └── ApprovalRequiredError      allowed once somebody else has approved it
 ├── UnknownTokenError              unknown, or not for this actor: the same answer
 ├── TokenRevokedError              gone; only said to an actor whose grant covers it
+├── TokenSpentError                opened before, and good for that once; said like the one above
 ├── NotFoundError                  a named thing of the vault's own does not exist
 ├── ConflictError                  already exists, already decided, or stale
 │   └── IdempotencyConflictError   the key was used with another body
@@ -131,6 +132,12 @@ class TokenRevokedError(VaultError):
     """The token was revoked and its sealed copy destroyed."""
 
     code = "token_revoked"
+
+
+class TokenSpentError(VaultError):
+    """The token was good for one opening and has had it. Only said to an actor whose grant covers it."""
+
+    code = "token_spent"
 
 
 class NotFoundError(VaultError):

@@ -37,6 +37,7 @@ def downgrade() -> None:
         op.drop_column(table, "key_version")
     op.drop_column("data_key", "suspect")
     op.drop_index("uq_token_audience", table_name="token")
+    op.drop_column("token", "spent_at")
     op.drop_column("token", "audience_id")
     op.drop_column("token", "kind")
     op.drop_table("audience")
@@ -81,6 +82,7 @@ def _token_kinds() -> None:
     )
     op.add_column("token", sa.Column("kind", sa.SmallInteger(), nullable=True))
     op.add_column("token", sa.Column("audience_id", sa.SmallInteger(), nullable=True))
+    op.add_column("token", sa.Column("spent_at", sa.BigInteger(), nullable=True))
     audience = sa.text("audience_id IS NOT NULL")
     op.create_index(
         "uq_token_audience",
