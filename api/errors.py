@@ -47,6 +47,7 @@ STATUS: Final[Mapping[type[errors.VaultError], tuple[int, str]]] = MappingProxyT
         errors.UnknownTokenError: (404, "Unknown token"),
         errors.TokenRevokedError: (410, "Token revoked"),
         errors.SubjectErasedError: (410, "Subject erased"),
+        errors.TokenSpentError: (410, "Token spent"),
         errors.NotFoundError: (404, "Not found"),
         errors.ConflictError: (409, "Conflict"),
         errors.IdempotencyConflictError: (409, "Idempotency key used before"),

@@ -46,7 +46,7 @@ _PREFIX = re.compile(r"[a-z]{3}").fullmatch
 
 
 class TokenKind(IntEnum):
-    """Codes of token.md 2.2. Only RANDOM and SUBJECT are implemented; the others are reserved."""
+    """Codes of token.md 2.2. EXPIRING and SAME_FORMAT are reserved: no text has them yet."""
 
     RANDOM = 0
     EXPIRING = 1
@@ -56,7 +56,7 @@ class TokenKind(IntEnum):
     SUBJECT = 15
 
 
-IMPLEMENTED_KINDS = frozenset({TokenKind.RANDOM, TokenKind.SUBJECT})
+IMPLEMENTED_KINDS = frozenset({TokenKind.RANDOM, TokenKind.ONE_TIME, TokenKind.AUDIENCE, TokenKind.SUBJECT})
 
 
 class DecodedToken(NamedTuple):

@@ -167,7 +167,14 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     told.ApprovalList(items=(_APPROVAL,), **LOGGED),
     told.ApprovalAnswer(approval=_APPROVAL, **LOGGED),
     told.TokenView(
-        token=PHONE, field="member.phone", created_at=NOW, state="live", subject=SUBJECT, **LOGGED
+        token=PHONE,
+        field="member.phone",
+        created_at=NOW,
+        state="live",
+        kind="random",
+        audience=None,
+        subject=SUBJECT,
+        **LOGGED,
     ),
     told_subjects.SubjectAnswer(
         subject=SUBJECT,

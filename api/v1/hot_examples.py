@@ -9,6 +9,8 @@ from vault.service.tokens import DetokenizeRequest, SearchRequest, TokenizeReque
 
 PHONE: Final = "phn_0001a1b2c3d4e5f60718293a4b5c6d7e8f901234"
 GENDER: Final = "gen_00019f8e7d6c5b4a39281706f5e4d3c2b1a05678"
+FOR_SENDER: Final = "phn_3001c2d3e4f5061728394a5b6c7d8e9f01122333"
+ONCE: Final = "lgn_20010f1e2d3c4b5a69788796a5b4c3d2e1f04455"
 SUBJECT: Final = "sub_f001112233445566778899aabbccddeeff009abc"
 LEAF: Final = "5d41402abc4b2a76b9719d911017c5925d41402abc4b2a76b9719d911017c592"
 
@@ -57,6 +59,20 @@ HOT_OPERATIONS: Final[dict[str, dict[str, Any]]] = {
                     "external_ref": "user-4711",
                 },
                 {"reference": "r2", "field": "member.gender", "value": "F", "subject": {"new": "m1"}},
+                {
+                    "reference": "r3",
+                    "field": "member.phone",
+                    "value": "010-1234-5678",
+                    "subject": {"new": "m1"},
+                    "audience": "message_sender",
+                },
+                {
+                    "reference": "r4",
+                    "field": "member.login_id",
+                    "value": "dalmuri7",
+                    "subject": {"new": "m1"},
+                    "kind": "one_time",
+                },
             ],
         },
         "answer": _answer(
@@ -64,7 +80,10 @@ HOT_OPERATIONS: Final[dict[str, dict[str, Any]]] = {
                 "reference": _TEXT,
                 "token": _TEXT,
                 "subject": _TEXT,
-                "existing": {"type": "boolean", "description": "You had this token for the value already."},
+                "existing": {
+                    "type": "boolean",
+                    "description": "You had this token for the value already; or it is that of the audience.",
+                },
                 "warnings": {"type": "array", "items": _TEXT},
                 "error": _ERROR,
             },
@@ -74,6 +93,8 @@ HOT_OPERATIONS: Final[dict[str, dict[str, Any]]] = {
                 "items": [
                     {"reference": "r1", "token": PHONE, "subject": SUBJECT},
                     {"reference": "r2", "token": GENDER, "subject": SUBJECT},
+                    {"reference": "r3", "token": FOR_SENDER, "subject": SUBJECT},
+                    {"reference": "r4", "token": ONCE, "subject": SUBJECT},
                 ],
             },
         ),
@@ -112,7 +133,12 @@ HOT_OPERATIONS: Final[dict[str, dict[str, Any]]] = {
         "body": SearchRequest,
         "example": {"purpose": "inquiry", "field": "member.phone", "value": "010-1234-5678"},
         "answer": _answer(
-            {"token": _TEXT, "subject": _TEXT, "field": _TEXT},
+            {
+                "token": _TEXT,
+                "subject": _TEXT,
+                "field": _TEXT,
+                "audience": {"type": "string", "description": "Recipient for whom the token is, if for one."},
+            },
             {
                 "log_index": 813,
                 "leaf_hash": LEAF,

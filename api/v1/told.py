@@ -203,7 +203,11 @@ class TokenView(Logged, frozen=True):
     token: str
     field: str
     created_at: str
-    state: Literal["live", "revoked"]
+    state: Literal["live", "revoked", "spent"]
+    """A one-time token that was opened is spent."""
+    kind: Literal["random", "one_time", "audience"]
+    audience: str | None
+    """Recipient for whom a token of that kind is; none for others, and once it is revoked."""
     subject: str
 
 

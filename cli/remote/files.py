@@ -15,12 +15,16 @@ from cli.errors import exit_code_of
 from cli.output import Output
 from cli.remote.command import add_remote
 from cli.remote.exporting import run_export
-from cli.remote.importing import REFERENCE, Order, Watch, run_import
+from cli.remote.importing import REFERENCE, Order, Tally, Watch, run_import
 from cli.remote.retrying import Patience
 from cli.remote.server import Server
 
 Purpose = Annotated[str, typer.Option("--purpose", help="Purpose of the policy.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the log.")]
+Audience = Annotated[
+    str | None,
+    typer.Option("--audience", help="Recipient of the policy: its own token for each row and field."),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,6 +36,8 @@ def add_to(app: typer.Typer) -> None:
         "piivault import members.csv --purpose member_communication --kind member",
         "piivault import partners.csv --purpose partner --kind partner --encoding cp949 \\",
         "    --out partners.tokens.csv --rejects partners.rejects.csv",
+        "piivault import members.csv --purpose member_communication --kind member \\",
+        "    --audience message_sender --out members.message_sender.csv",
         service=True,
     )
     add_remote(
@@ -60,6 +66,7 @@ def import_file(  # noqa: PLR0913 - one parameter for each option
         str, typer.Option("--ref-column", help="Column with your own id of the row.")
     ] = REFERENCE,
     encoding: Annotated[str, typer.Option("--encoding", help="Of the file: utf-8, cp949, …")] = "utf-8-sig",
+    audience: Audience = None,
     reason: Reason = None,
 ) -> None:
     """Tokenize the values of a CSV file.
@@ -78,6 +85,7 @@ def import_file(  # noqa: PLR0913 - one parameter for each option
         reason=reason,
         reference=ref_column,
         encoding=encoding,
+        audience=audience,
     )
     _warn_if_open(out, file)
     with watched(out, "importing") as watch:
@@ -86,6 +94,10 @@ def import_file(  # noqa: PLR0913 - one parameter for each option
         written = {"tokens_file": str(order.tokens), "rejects_file": str(order.rejects)}
         out.document({**asdict(tally), **written})
         return
+    _tell(out, tally, order)
+
+
+def _tell(out: Output, tally: Tally, order: Order) -> None:
     out.line(
         f"{tally.rows:,} rows: {tally.tokenized:,} values tokenized, {tally.existing:,} had their token,"
     )
@@ -106,6 +118,7 @@ def export_file(
     """Write the masked values of a file of tokens. Plain values are not exported.
 
     Ends with the code of the first token that could not be shown, after the rest.
+    To be shown masked is to be opened: one-time tokens in the file are spent.
     """
     terms = {"purpose": purpose, "reason": reason}
     with watched(out, "exporting") as watch:

@@ -32,6 +32,7 @@ LONGEST_VALUE: Final = 8_192
 _AROUND_ITEM: Final = 80
 
 _OF_THE_COLUMN: Final = frozenset({"access_denied", "purpose_not_allowed", "approval_required"})
+_RULES_OF_THE_COLUMN: Final = frozenset({"unknown_field", "unknown_audience", "not_received"})
 
 Write = Callable[[Sequence[Any]], object]
 Watch = Callable[[int, int, int], None]
@@ -50,6 +51,8 @@ class Order:
     reason: str | None = None
     reference: str = REFERENCE
     encoding: str = "utf-8-sig"
+    audience: str | None = None
+    """Recipient for whom the tokens are; else they are random."""
 
 
 @dataclass(slots=True)
@@ -96,7 +99,7 @@ def run_import(server: Server, order: Order, patience: Patience, watch: Watch) -
             new_sheet(order.tokens, [REFERENCE, "subject", *names]) as write,
             new_sheet(order.rejects, ["row", "field", "rule"]) as reject,
         ):
-            importer = _Importer(columns, tally, write, reject)
+            importer = _Importer(columns, tally, write, reject, audience=order.audience)
             for batch in importer.batches(sheet):
                 answers = _answers(server, order, batch, patience)
                 importer.take(batch, answers)
@@ -107,7 +110,10 @@ def run_import(server: Server, order: Order, patience: Patience, watch: Watch) -
 class _Importer:
     """Gathers rows into batches and takes the answers apart again."""
 
-    def __init__(self, columns: list[str], tally: Tally, write: Write, reject: Write) -> None:
+    def __init__(
+        self, columns: list[str], tally: Tally, write: Write, reject: Write, *, audience: str | None
+    ) -> None:
+        self._more = {"audience": audience} if audience else {}
         self._columns = columns
         self._tally = tally
         self._write = write
@@ -123,7 +129,10 @@ class _Importer:
             self._tally.rows += 1
             items = list(self._items(row, width=len(sheet.columns)))
             size = sum(
-                _AROUND_ITEM + len(item["value"].encode()) + len(item[REFERENCE].encode())
+                _AROUND_ITEM
+                + len(item["value"].encode())
+                + len(item[REFERENCE].encode())
+                + len(item.get("audience", "").encode())
                 for _, item in items
             )
             if batch.items and (len(batch.items) + len(items) > BATCH or batch.size + size > BATCH_BYTES):
@@ -151,7 +160,7 @@ class _Importer:
             if len(cells[place]) > LONGEST_VALUE:
                 self._refuse(number, name, "length")
                 continue
-            yield place, {"field": name, "value": cells[place], REFERENCE: reference}
+            yield place, {"field": name, "value": cells[place], REFERENCE: reference, **self._more}
 
     def take(self, batch: _Batch, answers: list[dict[str, Any]]) -> None:
         """Write down what became of each row, ``answers`` being those to the items of the batch."""
@@ -177,7 +186,7 @@ class _Importer:
     def _rule(self, error: dict[str, Any], place: int) -> str:
         """Return the rule a value broke. Raises ProblemError for what no value of its column would pass."""
         code, rule = str(error.get("code")), str(error.get("rule") or error.get("code"))
-        if code in _OF_THE_COLUMN or rule == "unknown_field":
+        if code in _OF_THE_COLUMN or rule in _RULES_OF_THE_COLUMN:
             detail = (
                 f"{error.get('detail') or code}; values of other columns may have been stored: run it again"
             )

@@ -32,6 +32,10 @@ Reason = Annotated[
 OfPurpose = Annotated[
     str | None, typer.Option("--purpose", help="Purpose, where the grant is limited to some.")
 ]
+Audience = Annotated[
+    str | None,
+    typer.Option("--audience", help="Recipient of the policy: its own tokens, the same each time."),
+]
 TokenText = Annotated[str, typer.Argument(metavar="TOKEN", help="The token.")]
 
 
@@ -44,6 +48,9 @@ def add_to(app: typer.Typer) -> None:
         "piivault tokenize --purpose inquiry --field member.phone < phones.txt",
         "piivault tokenize --purpose inquiry --field member.phone --external-ref user-4711",
         "piivault tokenize --purpose inquiry --items < items.json --json",
+        "piivault tokenize --purpose inquiry --field member.phone --one-time < phones.txt",
+        "piivault tokenize --purpose inquiry --field member.phone --external-ref user-4711 \\",
+        "    --audience message_sender",
         service=True,
     )
     add_remote(
@@ -68,7 +75,7 @@ def add_to(app: typer.Typer) -> None:
     add_remote(token, "revoke", revoke, "piivault token revoke phn_3f… --purpose inquiry", service=True)
 
 
-def tokenize(
+def tokenize(  # noqa: PLR0913 - one parameter for each option
     server: Server,
     out: Output,
     *,
@@ -81,18 +88,25 @@ def tokenize(
     external_ref: Annotated[
         str | None, typer.Option("--external-ref", help="Your own id of whose they are.")
     ] = None,
+    one_time: Annotated[bool, typer.Option("--one-time", help="Tokens that open once.")] = False,
+    audience: Audience = None,
     reason: Reason = None,
 ) -> None:
     """Swap values for tokens.
 
     Reads one value a line from stdin, up to 1,000, and prints one token a line.
+    A token for an audience needs --subject or --external-ref, and stands for the
+    value given last.
     """
     if items == bool(field):
         raise InvalidInputError("give either --field or --items", field="--field", rule="exclusive")
+    if items and (one_time or audience):
+        raise InvalidInputError("of --items, each says its kind", field="--items", rule="exclusive")
     if items:
         wanted = _json_items()
     else:
-        own = {"field": field, "subject": subject, "external_ref": external_ref}
+        own = {"field": field, "subject": subject, "external_ref": external_ref, "audience": audience}
+        own["kind"] = "one_time" if one_time else None
         given = {key: value for key, value in own.items() if value is not None}
         wanted = [{**given, "value": value} for value in _lines(f"{field}", "values")]
     answer = server.post(
@@ -157,8 +171,8 @@ def search(
     if out.as_json:
         tell(out, answer)
         return
-    rows = ((item["token"], item["subject"]) for item in answer.body["items"])
-    out.table(("token", "subject"), rows, none="no token stands for this value")
+    rows = ((item["token"], item["subject"], item.get("audience", "")) for item in answer.body["items"])
+    out.table(("token", "subject", "audience"), rows, none="no token stands for this value")
 
 
 def show(server: Server, out: Output, token: TokenText, *, purpose: OfPurpose = None) -> None:
@@ -181,8 +195,8 @@ def _tell_token(out: Output, answer: Answer) -> None:
         tell(out, answer)
         return
     body = answer.body
-    named = ("token", "field", "subject", "state")
-    told: list[tuple[str, object]] = [(key, body[key]) for key in named if key in body]
+    named = ("token", "field", "subject", "kind", "audience", "state")
+    told: list[tuple[str, object]] = [(key, body[key]) for key in named if body.get(key) is not None]
     out.pairs([*told, ("created", moment(body["created_at"]))])
 
 

@@ -78,6 +78,24 @@ def test_token_is_shown_revoked_and_gone(each_world: World) -> None:
     assert gone.json()["items"][0]["error"]["code"] == "token_revoked"
 
 
+def test_one_time_token_is_answered_once_and_then_with_410(each_world: World) -> None:
+    item = {"field": "member.phone", "value": PHONE, "kind": "one_time"}
+    body = {"purpose": PURPOSE, "items": [item, {**item, "kind": "twice"}]}
+    bearer = each_world.service.bearer
+    made = each_world.client.post("/v1/tokenize", json=body, headers=bearer)
+    assert made.status_code == 207
+    one, other = made.json()["items"]
+    assert (other["error"]["field"], other["error"]["rule"]) == ("kind", "unknown_kind")
+    assert each_world.detokenize(one["token"]).status_code == 200
+    again = each_world.detokenize(one["token"])
+    assert (again.status_code, again.json()["items"][0]["error"]["code"]) == (207, "token_spent")
+    path = f"/v1/tokens/{one['token']}?purpose={PURPOSE}"
+    shown = each_world.ok(each_world.client.get(path, headers=bearer))
+    assert (shown["kind"], shown["state"], shown["audience"]) == ("one_time", "spent", None)
+    gone = each_world.client.delete(path, headers=bearer)
+    assert (gone.status_code, gone.json()["code"]) == (410, "token_spent")
+
+
 def test_reviewer_reads_the_log_and_exports_it(each_world: World) -> None:
     index = each_world.ok(each_world.tokenize(PHONE))["log_index"]
     reviewer = each_world.hire("reviewer").bearer

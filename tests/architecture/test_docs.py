@@ -35,7 +35,7 @@ FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 
-OUTAGES = frozenset({"rolled_back", "schema", "stale_revision"})
+OUTAGES = frozenset({"overtaken", "rolled_back", "schema", "stale_revision"})
 """Errors of storage, which api answers as unavailable."""
 
 NOUNS = (

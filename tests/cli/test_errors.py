@@ -32,6 +32,7 @@ TABLE = [
     (errors.UnknownTokenError, 4),
     (errors.TokenRevokedError, 4),
     (errors.SubjectErasedError, 4),
+    (errors.TokenSpentError, 4),
     (errors.NotFoundError, 4),
     (errors.ConflictError, 5),
     (errors.IdempotencyConflictError, 5),

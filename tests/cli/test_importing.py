@@ -214,6 +214,8 @@ def test_what_is_refused_is_not_asked_again(tmp_path: Path) -> None:
         ("access_denied", "access_denied", 4),
         ("purpose_not_allowed", "purpose_not_allowed", 4),
         ("invalid_input", "unknown_field", 2),
+        ("invalid_input", "unknown_audience", 2),
+        ("invalid_input", "not_received", 2),
     ],
 )
 def test_what_holds_for_a_whole_column_ends_the_import(

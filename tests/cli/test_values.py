@@ -138,6 +138,51 @@ class TestValues:
         assert again.code == 4
         assert "token_revoked" in again.err
 
+    def test_a_one_time_token_is_spent_by_the_first_look(self, at_town: Command) -> None:
+        made = at_town(
+            "tokenize", *INQUIRY, "--field", "member.phone", "--one-time", *HANDLER, stdin="010-1999-0011\n"
+        )
+        token = made.out.strip()
+        assert at_town("detokenize", *INQUIRY, token, *HANDLER).out == "010-****-0011\n"
+        again = at_town("detokenize", *INQUIRY, "--plain", token, *HANDLER)
+        assert (again.code, again.out) == (4, "\n")
+        assert "token_spent" in again.err
+        shown = at_town("token", "show", token, "--purpose", "inquiry", *HANDLER)
+        assert "one_time" in shown.out
+        assert "spent" in shown.out
+        revoked = at_town("token", "revoke", token, "--purpose", "inquiry", *HANDLER)
+        assert revoked.code == 4
+        assert "token_spent" in revoked.err
+
+    def test_an_audience_keeps_its_token_while_the_value_changes(self, at_town: Command) -> None:
+        def swap(value: str, audience: str) -> str:
+            ran = at_town(
+                *("tokenize", *INQUIRY, "--field", "member.phone", "--external-ref", "user-17"),
+                *("--audience", audience, *HANDLER),
+                stdin=f"{value}\n",
+            )
+            assert ran.code == 0, ran.err
+            return ran.out.strip()
+
+        token = swap("010-1999-0012", "message_sender")
+        assert swap("010-1999-0013", "message_sender") == token
+        assert swap("010-1999-0013", "call_centre") != token
+        assert at_town("detokenize", *INQUIRY, token, *HANDLER).out == "010-****-0013\n"
+        shown = at_town("token", "show", token, "--purpose", "inquiry", *HANDLER)
+        assert "message_sender" in shown.out
+        found = at_town("search", *INQUIRY, "--field", "member.phone", *HANDLER, stdin="010-1999-0013\n")
+        assert {line.split()[-1] for line in found.out.splitlines()[1:]} == {"message_sender", "call_centre"}
+
+    def test_kinds_that_do_not_go_together_are_refused(self, at_town: Command) -> None:
+        options = ("tokenize", *INQUIRY, "--field", "member.phone", *HANDLER)
+        ran = at_town(*options, "--one-time", "--audience", "call_centre", stdin="010-1999-0014\n")
+        assert (ran.code, "audience: exclusive" in ran.err) == (2, True)
+        ran = at_town(*options, "--audience", "call_centre", stdin="010-1999-0014\n")
+        assert (ran.code, "subject: required" in ran.err) == (2, True)
+        for option in (("--one-time",), ("--audience", "call_centre")):
+            ran = at_town("tokenize", *INQUIRY, "--items", *option, *HANDLER, stdin="[]")
+            assert (ran.code, "exclusive" in ran.err) == (2, True)
+
     def test_a_service_acts_with_its_own_secret(self, at_town: Command, town: Town) -> None:
         ran = at_town(
             "tokenize", "--purpose", "member_communication", "--field", "member.phone", *town.shop(),
@@ -164,6 +209,26 @@ class TestFiles:
     def _rows(self, path: Path) -> list[dict[str, str]]:
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
+
+    def test_an_import_for_an_audience_gives_it_tokens_that_stay(
+        self, at_town: Command, town: Town, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "numbers.csv"
+        arguments = ("import", file, "--purpose", "member_communication", "--kind", "member", *town.shop())
+
+        def tokens(start: int, *more: str) -> list[str]:
+            rows = "".join(f"aud-{at},010-1888-{start + at:04d}\n" for at in range(30))
+            file.write_text("external_ref,phone\n" + rows, encoding="utf-8")
+            ran = at_town(*arguments, *more, "--json")
+            assert ran.code == 0, ran.err
+            return [row["member.phone"] for row in self._rows(Path(ran.json["tokens_file"]))]
+
+        sender = tokens(0, "--audience", "message_sender")
+        assert {token[:5] for token in sender} == {"phn_3"}
+        assert tokens(100, "--audience", "message_sender") == sender
+        assert not set(tokens(100, "--audience", "call_centre")) & set(sender)
+        refused = at_town(*arguments, "--audience", "nobody")
+        assert (refused.code, "unknown_audience" in refused.err) == (2, True)
 
     def test_an_import_that_is_run_again_makes_nothing_twice(
         self, at_town: Command, town: Town, tmp_path: Path

@@ -29,6 +29,8 @@ def test_shows_what_a_token_is_and_opens_nothing(counter: Counter) -> None:
         "subject": made["subject"],
         "field": "member.phone",
         "state": "live",
+        "kind": "random",
+        "audience": None,
     }
     assert last.outcomes == ["shown"]
     assert last.entry.outcome is Outcome.DONE

@@ -20,6 +20,7 @@ VaultError
 ├── UnknownTokenError              unknown, or not for this actor: the same answer
 ├── TokenRevokedError              gone; only said to an actor whose grant covers it
 ├── SubjectErasedError             gone with the whole person; said to the same
+├── TokenSpentError                opened before, and good for that once; said like the one above
 ├── NotFoundError                  a named thing of the vault's own does not exist
 ├── ConflictError                  already exists, already decided, or stale
 │   └── IdempotencyConflictError   the key was used with another body
@@ -138,6 +139,12 @@ class SubjectErasedError(VaultError):
     """The data subject was erased, and all that was sealed for it destroyed."""
 
     code = "subject_erased"
+
+
+class TokenSpentError(VaultError):
+    """The token was good for one opening and has had it. Only said to an actor whose grant covers it."""
+
+    code = "token_spent"
 
 
 class NotFoundError(VaultError):

@@ -11,6 +11,12 @@ class StaleRevisionError(VaultError):
     code = "stale_revision"
 
 
+class OvertakenError(StaleRevisionError):
+    """A row that was read has been written by another node since. Rolled back; read and decide again."""
+
+    code = "overtaken"
+
+
 class RolledBackError(VaultError):
     """The database refused a statement and the rollback is certain. Nothing was written."""
 

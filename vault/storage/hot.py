@@ -13,11 +13,12 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from vault.storage.append import LogUnit
 
-TokenRow: TypeAlias = tuple[int, bytes, int, int, bytes | None, int]
-"""id, nonce, subject_id, field_id, envelope (None once revoked), created_at"""
+TokenRow: TypeAlias = tuple[int, bytes, int, int, bytes | None, int, int | None, int | None, int | None]
+"""id, nonce, subject_id, field_id, envelope (None once revoked or spent), created_at, kind (None: random),
+audience_id, spent_at"""
 
 OwnedRow: TypeAlias = tuple[int, bytes, int, int, bytes | None, int, int]
-"""A TokenRow and created_by"""
+"""id, nonce, subject_id, field_id, envelope, created_at, created_by of a random token"""
 
 OWNED_LIMIT: Final = 256
 """Newest tokens of a subject and maker that are looked through for one that stands for the same value."""
@@ -26,11 +27,14 @@ KeyRow: TypeAlias = tuple[int, int | None, int | None, bytes | None, int, bytes,
 """subject_id, generation, epoch, wrapped, state, log_subject, subject nonce, kind, suspect; the four of
 the data key are None where there is none"""
 
-MatchRow: TypeAlias = tuple[int, bytes, int, int, bytes]
-"""id, nonce, subject_id, field_id, digest of a live token"""
+MatchRow: TypeAlias = tuple[int, bytes, int, int, bytes, int | None]
+"""id, nonce, subject_id, field_id, digest, audience_id of a live token"""
 
 MATCH_LIMIT: Final = 1_001
 """Rows read for one digest: one more than a search may find."""
+
+Triple: TypeAlias = tuple[int, int, int]
+"""subject_id, field_id, audience_id: what a token for an audience is the only one of"""
 
 ReferenceRow: TypeAlias = tuple[bytes, int, bytes]
 """ref_digest, subject_id, ref_envelope"""
@@ -61,6 +65,7 @@ TOKEN_COLUMNS: Final = (
     "digest",
     "envelope",
 )
+KINDED_COLUMNS: Final = (*TOKEN_COLUMNS, "kind", "audience_id")
 REPLAY_COLUMNS: Final = ("scope", "body_mac", "created_at", "log_index", "result")
 NOTE_COLUMNS: Final = ("id", "sealed")
 
@@ -72,6 +77,14 @@ class Writes:
     subjects: list[tuple[Any, ...]] = field(default_factory=list)
     data_keys: list[tuple[Any, ...]] = field(default_factory=list)
     tokens: list[tuple[Any, ...]] = field(default_factory=list)
+    """Random ones."""
+    kinded: list[tuple[Any, ...]] = field(default_factory=list)
+    """Tokens of the other kinds, as ``KINDED_COLUMNS``."""
+    replaced: list[tuple[int, int | None, bytes | None, bytes]] = field(default_factory=list)
+    """id, digest_version, digest and envelope of tokens for an audience whose value is another now; of two
+    for one token the later one counts."""
+    spent: list[tuple[int, int]] = field(default_factory=list)
+    """id and time of one-time tokens that were opened: they lose the envelope."""
     replays: list[tuple[Any, ...]] = field(default_factory=list)
     """Idempotency rows; ``log_index`` here is the position of the entry within the unit."""
     notes: list[tuple[Any, ...]] = field(default_factory=list)
@@ -94,13 +107,24 @@ class Writes:
         """Turn the position of an entry among the entries into that of its first part in the unit."""
         self.replays = [(*row[:3], offsets[row[3]], row[4]) for row in self.replays]
 
+    def latest(self) -> list[tuple[int, int | None, bytes | None, bytes]]:
+        """Return ``replaced``, each token once, by id: whoever writes several locks them in one order."""
+        return sorted({row[0]: row for row in self.replaced}.values(), key=lambda row: row[0])
+
+    def ordered(self) -> list[tuple[Any, ...]]:
+        """Return ``kinded`` in the order of what must be unique, for the same reason."""
+        return sorted(self.kinded, key=lambda row: (row[2], row[3], row[10] or 0))
+
     @property
     def only_notes(self) -> bool:
         """Whether there is nothing to write but notes, or nothing at all."""
         return not any(rows for rows in self._lists() if rows is not self.notes)
 
     def _lists(self) -> tuple[list[Any], ...]:
-        return self.subjects, self.data_keys, self.tokens, self.replays, self.notes, self.revoked
+        return (
+            *(self.subjects, self.data_keys, self.tokens, self.kinded, self.replaced, self.spent),
+            *(self.replays, self.notes, self.revoked),
+        )
 
 
 class HotConnection(Protocol):
@@ -117,7 +141,19 @@ class HotConnection(Protocol):
         ...
 
     def read_subject_tokens(self, subject_ids: Sequence[int], makers: Sequence[int]) -> list[OwnedRow]:
-        """Read the newest live tokens that these actors made of these subjects, ``OWNED_LIMIT`` a pair."""
+        """Read the newest live random tokens of these actors for these subjects, ``OWNED_LIMIT`` a pair."""
+        ...
+
+    def read_audience_tokens(self, wanted: Sequence[Triple]) -> list[TokenRow]:
+        """Read the token that there is for each of these subjects, fields and audiences."""
+        ...
+
+    def read_audiences(self) -> list[tuple[int, str]]:
+        """Read the short id and the name of every audience there was ever a token for."""
+        ...
+
+    def add_audience(self, name: str) -> None:
+        """Give an audience the next short id, in a commit of its own; nothing if somebody was faster."""
         ...
 
     def read_keys(self, subject_ids: Sequence[int]) -> list[KeyRow]:
@@ -143,7 +179,8 @@ class HotConnection(Protocol):
     def commit(self, unit: LogUnit, writes: Writes, revision: int) -> int:
         """Write everything of one unit in one commit; return the log index of its first entry.
 
-        Raises StaleRevisionError when ``revision`` is not the current one.
+        Raises StaleRevisionError when ``revision`` is not the current one, OvertakenError when a one-time
+        token was spent, or a token for an audience made, since it was read.
         """
         ...
 

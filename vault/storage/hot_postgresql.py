@@ -20,15 +20,29 @@ from vault.storage import hot
 from vault.storage.append import LogUnit, append_postgresql
 from vault.storage.copying import copied
 from vault.storage.database import Database, unconfirmed
-from vault.storage.errors import RolledBackError
+from vault.storage.errors import OvertakenError, RolledBackError
 from vault.storage.prepared import Prepared, bytea_array, int4, int8, int8_array
 
-_TOKENS = "SELECT id, nonce, subject_id, field_id, envelope, created_at FROM token WHERE id = ANY($1::int8[])"
+_TOKENS = (
+    "SELECT id, nonce, subject_id, field_id, envelope, created_at, kind, audience_id, spent_at"
+    " FROM token WHERE id = ANY($1::int8[])"
+)
 _SUBJECT_TOKENS = (
     "SELECT t.id, t.nonce, t.subject_id, t.field_id, t.envelope, t.created_at, t.created_by"
     " FROM unnest($1::int8[]) AS s (id) CROSS JOIN unnest($2::int8[]) AS m (id) CROSS JOIN LATERAL"
     " (SELECT * FROM token WHERE subject_id = s.id AND created_by = m.id AND envelope IS NOT NULL"
-    " ORDER BY id DESC LIMIT $3::int8) AS t"
+    " AND kind IS NULL ORDER BY id DESC LIMIT $3::int8) AS t"
+)
+_AUDIENCE_TOKENS = (
+    "SELECT t.id, t.nonce, t.subject_id, t.field_id, t.envelope, t.created_at, t.kind, t.audience_id,"
+    " t.spent_at FROM unnest($1::int8[], $2::int8[], $3::int8[]) AS w (subject, field, audience)"
+    " JOIN token AS t ON t.subject_id = w.subject AND t.field_id = w.field::int2"
+    " AND t.audience_id = w.audience::int2 AND t.audience_id IS NOT NULL"
+)
+_AUDIENCES = "SELECT id, name FROM audience"
+_ADD_AUDIENCE = (
+    "INSERT INTO audience (id, name) SELECT coalesce(max(id), 0) + 1, $1::text FROM audience"
+    " ON CONFLICT DO NOTHING"
 )
 _KEYS = (
     "SELECT s.id, k.generation, k.epoch, k.wrapped, s.state, s.log_subject, s.nonce, s.kind,"
@@ -36,8 +50,9 @@ _KEYS = (
     " FROM subject s LEFT JOIN data_key k ON k.subject_id = s.id WHERE s.id = ANY($1::int8[])"
 )
 _MATCHES = (
-    "SELECT t.id, t.nonce, t.subject_id, t.field_id, d.digest FROM unnest($1::bytea[]) AS d (digest)"
-    " CROSS JOIN LATERAL (SELECT id, nonce, subject_id, field_id FROM token WHERE digest = d.digest"
+    "SELECT t.id, t.nonce, t.subject_id, t.field_id, d.digest, t.audience_id"
+    " FROM unnest($1::bytea[]) AS d (digest) CROSS JOIN LATERAL"
+    " (SELECT id, nonce, subject_id, field_id, audience_id FROM token WHERE digest = d.digest"
     " AND envelope IS NOT NULL ORDER BY id LIMIT $2::int8) AS t"
 )
 _REFERENCES = "SELECT ref_digest, id, ref_envelope FROM subject WHERE ref_digest = ANY($1::bytea[])"
@@ -50,6 +65,7 @@ _IDS = (
     " RETURNING next_sequence - $2::int8"
 )
 
+_TOKEN_TYPES: Final = ("int8", "bytea", "int8", "int2", "int8", "int8", "int2", "bytea", "bytea")
 _COPIES: Final = (
     (
         "subjects",
@@ -58,18 +74,28 @@ _COPIES: Final = (
         ("int8", "bytea", "text", "int2", "bytea", "bytea", "bytea", "int8", "int2"),
     ),
     ("data_keys", "data_key", hot.DATA_KEY_COLUMNS, ("int8", "int4", "int4", "bytea")),
-    (
-        "tokens",
-        "token",
-        hot.TOKEN_COLUMNS,
-        ("int8", "bytea", "int8", "int2", "int8", "int8", "int2", "bytea", "bytea"),
-    ),
+    ("tokens", "token", hot.TOKEN_COLUMNS, _TOKEN_TYPES),
+    ("kinded", "token", hot.KINDED_COLUMNS, (*_TOKEN_TYPES, "int2", "int2")),
 )
 _COPY_TEXT: Final = {
-    table: f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
-    for _, table, columns, _ in _COPIES
+    attribute: f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+    for attribute, table, columns, _ in _COPIES
 }
-_REVOKE = "UPDATE token SET envelope = NULL, digest = NULL, digest_version = NULL WHERE id = ANY($1::int8[])"
+_ONE_PER_AUDIENCE: Final = "uq_token_audience"
+_REPLACE = (
+    "UPDATE token AS t SET digest_version = nullif(x.version, 0)::int2, digest = nullif(x.digest, ''::bytea),"
+    " envelope = x.envelope FROM unnest($1::int8[], $2::int8[], $3::bytea[], $4::bytea[])"
+    " AS x (id, version, digest, envelope) WHERE t.id = x.id AND t.envelope IS NOT NULL RETURNING t.id"
+)
+_SPEND = (
+    "UPDATE token AS t SET envelope = NULL, digest = NULL, digest_version = NULL, spent_at = x.at"
+    " FROM unnest($1::int8[], $2::int8[]) AS x (id, at)"
+    " WHERE t.id = x.id AND t.envelope IS NOT NULL AND t.kind = 2 RETURNING t.id"
+)
+_REVOKE = (
+    "UPDATE token SET envelope = NULL, digest = NULL, digest_version = NULL, audience_id = NULL"
+    " WHERE id = ANY($1::int8[]) AND envelope IS NOT NULL RETURNING id"
+)
 _REPLAY_INSERT = (
     "INSERT INTO idempotency (scope, body_mac, created_at, log_index, result)"
     " VALUES ($1::bytea, $2::bytea, $3::int8, $4::int8, $5::bytea)"
@@ -109,6 +135,20 @@ class PostgresqlHotConnection:
         """See the protocol."""
         return self._read(_SUBJECT_TOKENS, int8_array(subject_ids), int8_array(makers), int8(hot.OWNED_LIMIT))
 
+    def read_audience_tokens(self, wanted: Sequence[hot.Triple]) -> list[hot.TokenRow]:
+        """See the protocol."""
+        return self._read(
+            _AUDIENCE_TOKENS, *(int8_array([triple[at] for triple in wanted]) for at in range(3))
+        )
+
+    def read_audiences(self) -> list[tuple[int, str]]:
+        """See the protocol."""
+        return self._read(_AUDIENCES)
+
+    def add_audience(self, name: str) -> None:
+        """See the protocol."""
+        self._read(_ADD_AUDIENCE, name.encode())
+
     def read_keys(self, subject_ids: Sequence[int]) -> list[hot.KeyRow]:
         """See the protocol."""
         return self._read(_KEYS, int8_array(subject_ids))
@@ -143,8 +183,7 @@ class PostgresqlHotConnection:
         with self._guarded(committing=False) as statements:
             statements.command("BEGIN")
             _copy(self._copying, writes)
-            if writes.revoked:
-                statements.run(_REVOKE, (int8_array(writes.revoked),))
+            _change(statements, writes)
             first = append_postgresql(
                 statements, unit, revision=revision, revise=bool(writes.revoked), notes=writes.notes
             )
@@ -193,6 +232,8 @@ class PostgresqlHotConnection:
                 return OutcomeUnknownError("the database did not answer a commit")
             return UnavailableError("the database connection was lost")
         self._roll_back()
+        if error.diag.constraint_name == _ONE_PER_AUDIENCE:
+            return OvertakenError("a token for this audience was made meanwhile")
         if error.sqlstate[:2] in _CERTAIN:
             return RolledBackError(f"the database refused a statement ({error.sqlstate})")
         return UnavailableError(f"the database cannot serve now ({error.sqlstate})")
@@ -235,8 +276,31 @@ class PostgresqlHotConnection:
 
 def _copy(cursor: psycopg.Cursor[Any] | None, writes: hot.Writes) -> None:
     assert cursor is not None  # a transaction has begun on its connection
-    for attribute, table, _, types in _COPIES:
+    for attribute, _, _, types in _COPIES:
         rows = getattr(writes, attribute)
         if rows:
-            with cursor.copy(_COPY_TEXT[table]) as copy:
-                copy.write(copied(types, rows))
+            with cursor.copy(_COPY_TEXT[attribute]) as copy:
+                copy.write(copied(types, writes.ordered() if rows is writes.kinded else rows))
+
+
+def _change(statements: Prepared, writes: hot.Writes) -> None:
+    """Replace, spend and revoke what another node has not been faster with. Raises OvertakenError."""
+    if writes.replaced:
+        ids, versions, digests, envelopes = zip(*writes.latest(), strict=True)
+        values = (
+            int8_array(ids),
+            int8_array([version or 0 for version in versions]),
+            bytea_array([digest or b"" for digest in digests]),
+            bytea_array(envelopes),
+        )
+        _require_all(statements.run(_REPLACE, values), ids)
+    if writes.spent:
+        ids, times = zip(*sorted(writes.spent), strict=True)
+        _require_all(statements.run(_SPEND, (int8_array(ids), int8_array(times))), ids)
+    if writes.revoked:
+        _require_all(statements.run(_REVOKE, (int8_array(writes.revoked),)), writes.revoked)
+
+
+def _require_all(changed: Sequence[Any], ids: Sequence[int]) -> None:
+    if len(changed) != len(ids):
+        raise OvertakenError("a token was written meanwhile")

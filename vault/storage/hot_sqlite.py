@@ -18,17 +18,28 @@ from vault.domain.errors import OutcomeUnknownError, UnavailableError
 from vault.storage import hot
 from vault.storage.append import LogUnit, append_sqlite
 from vault.storage.database import Database, disk_failed
-from vault.storage.errors import RolledBackError
+from vault.storage.errors import OvertakenError, RolledBackError
 
 # A column of SQLite holds whatever somebody writes there: CAST sees to the type, decryption to the rest.
 _TOKENS = (
     "SELECT t.id, CAST(t.nonce AS BLOB), CAST(t.subject_id AS INTEGER), CAST(t.field_id AS INTEGER),"
-    " CAST(t.envelope AS BLOB), t.created_at"
+    " CAST(t.envelope AS BLOB), t.created_at, t.kind, t.audience_id, t.spent_at"
     " FROM json_each(?) AS j CROSS JOIN token AS t ON t.id = j.value"
 )
 _SUBJECT_TOKENS = (
     "SELECT id, nonce, subject_id, field_id, envelope, created_at, created_by FROM token"
-    " WHERE subject_id = ? AND created_by = ? AND envelope IS NOT NULL ORDER BY id DESC LIMIT ?"
+    " WHERE subject_id = ? AND created_by = ? AND envelope IS NOT NULL AND kind IS NULL"
+    " ORDER BY id DESC LIMIT ?"
+)
+_AUDIENCE_TOKENS = (
+    "SELECT id, CAST(nonce AS BLOB), subject_id, field_id, CAST(envelope AS BLOB), created_at, kind,"
+    " audience_id, spent_at FROM token"
+    " WHERE subject_id = ? AND field_id = ? AND audience_id = ? AND audience_id IS NOT NULL"
+)
+_AUDIENCES = "SELECT id, name FROM audience"
+_ADD_AUDIENCE = (
+    "INSERT INTO audience (id, name) SELECT coalesce(max(id), 0) + 1, ? FROM audience WHERE true"
+    " ON CONFLICT DO NOTHING"
 )
 _KEYS = (
     "SELECT s.id, CAST(k.generation AS INTEGER), CAST(k.epoch AS INTEGER), CAST(k.wrapped AS BLOB),"
@@ -38,7 +49,7 @@ _KEYS = (
     " WHERE s.id IN (SELECT value FROM json_each(?))"
 )
 _MATCHES = (
-    "SELECT id, nonce, subject_id, field_id, digest FROM token"
+    "SELECT id, nonce, subject_id, field_id, digest, audience_id FROM token"
     " WHERE digest = ? AND envelope IS NOT NULL ORDER BY id LIMIT ?"
 )
 _REFERENCES = "SELECT ref_digest, id, ref_envelope FROM subject WHERE ref_digest IN ({})"
@@ -62,9 +73,20 @@ _INSERTS: Final = (
     ("tokens", _insert("token", hot.TOKEN_COLUMNS)),
     ("notes", _insert("log_note", hot.NOTE_COLUMNS)),
 )
+_KINDED = (
+    f"{_insert('token', hot.KINDED_COLUMNS)}"
+    " ON CONFLICT (subject_id, field_id, audience_id) WHERE audience_id IS NOT NULL DO NOTHING"
+)
+_REPLACE = (
+    "UPDATE token SET digest_version = ?2, digest = ?3, envelope = ?4 WHERE id = ?1 AND envelope IS NOT NULL"
+)
+_SPEND = (
+    "UPDATE token SET envelope = NULL, digest = NULL, digest_version = NULL, spent_at = ?2"
+    " WHERE id = ?1 AND envelope IS NOT NULL AND kind = 2"
+)
 _REVOKE = (
-    "UPDATE token SET envelope = NULL, digest = NULL, digest_version = NULL"
-    " WHERE id IN (SELECT value FROM json_each(?))"
+    "UPDATE token SET envelope = NULL, digest = NULL, digest_version = NULL, audience_id = NULL"
+    " WHERE id = ?1 AND envelope IS NOT NULL"
 )
 _REPLAY_INSERT = _insert("idempotency", hot.REPLAY_COLUMNS)
 
@@ -88,6 +110,19 @@ class SqliteHotConnection:
             for maker in makers
             for row in self._read(_SUBJECT_TOKENS, (subject_id, maker, hot.OWNED_LIMIT))
         ]
+
+    def read_audience_tokens(self, wanted: Sequence[hot.Triple]) -> list[hot.TokenRow]:
+        """See the protocol. A query each costs nothing here: there is no network."""
+        return [row for triple in wanted for row in self._read(_AUDIENCE_TOKENS, triple)]
+
+    def read_audiences(self) -> list[tuple[int, str]]:
+        """See the protocol."""
+        return self._read(_AUDIENCES, ())
+
+    def add_audience(self, name: str) -> None:
+        """See the protocol."""
+        with self._guarded() as connection:
+            connection.execute(_ADD_AUDIENCE, (name,))
 
     def read_keys(self, subject_ids: Sequence[int]) -> list[hot.KeyRow]:
         """See the protocol."""
@@ -119,8 +154,10 @@ class SqliteHotConnection:
                 rows = getattr(writes, attribute)
                 if rows:
                     connection.executemany(statement, rows)
-            if writes.revoked:
-                connection.execute(_REVOKE, (_json_array(writes.revoked),))
+            _write_each(connection, _KINDED, writes.kinded)
+            _write_each(connection, _REPLACE, writes.latest())
+            _write_each(connection, _SPEND, writes.spent)
+            _write_each(connection, _REVOKE, [(row_id,) for row_id in writes.revoked])
             first = append_sqlite(connection, unit, revision=revision, revise=bool(writes.revoked))
             for scope, body_mac, created_at, position, result in writes.replays:
                 connection.execute(_REPLAY_INSERT, (scope, body_mac, created_at, first + position, result))
@@ -174,6 +211,12 @@ class SqliteHotConnection:
         if self._connection is None:
             self._connection = cast("sqlite3.Connection", self._database.hold())
         return self._connection
+
+
+def _write_each(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write ``rows``, each of which is to change one row. Raises OvertakenError."""
+    if rows and connection.executemany(statement, rows).rowcount != len(rows):
+        raise OvertakenError("a token was written meanwhile")
 
 
 def _commit(connection: sqlite3.Connection) -> None:

@@ -5,7 +5,8 @@ serves everyone who came in during the last one.
 
 The rules, in the order :meth:`Lane._run` applies them:
 
-1. The revision moved between decision and append: nothing was written. Reload, decide again.
+1. The revision, or a token that was to be written, moved between decision and append: nothing was written.
+   Reload, decide again.
 2. The database refused and the rollback is certain: split the unit and try the
    halves, so that no caller fails another; a work that fails alone gets the error,
    unless another writer may just have made the data key it needs: then it is tried again.

@@ -1,4 +1,9 @@
-"""Detokenize: read, open in memory, log, release."""
+"""Detokenize: read, open in memory, log, release.
+
+Opening a one-time token consumes it, masked or plain, in the transaction of the
+entry that says so: a mask tells a part of the value, and whoever may look twice
+has not looked once.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,7 @@ from vault.audit.receipt import Receipt, Withheld
 from vault.domain.actions import Action
 from vault.domain.model import Actor, Origin, Reveal, SubjectState
 from vault.storage.hot import TokenRow
+from vault.tokens.kinds import ERASED, REVOKED, SPENT, Spending, gone, kind_of
 from vault.tokens.opening import Batch, open_in_one_piece
 from vault.tokens.requests import DetokenizeItem, DetokenizeRequest
 from vault.tokens.subjectkeys import SubjectKeys
@@ -24,18 +30,13 @@ from vault.tokens.verdicts import Verdicts
 from vault.tokens.work import Bench, HotWork, Needs, Reads, Result, require_size
 
 UNKNOWN: Final = "unknown_token"
-REVOKED: Final = "token_revoked"
-ERASED: Final = "subject_erased"
 RESTRICTED: Final = "subject_restricted"
 TAMPERED: Final = "tamper_detected"
 
 EXPLAINED: Final = {
     code: {"code": code, "field": "token", "rule": code}
-    for code in (UNKNOWN, REVOKED, ERASED, RESTRICTED, TAMPERED)
+    for code in (UNKNOWN, REVOKED, SPENT, ERASED, RESTRICTED, TAMPERED)
 }
-
-NOBODY: Final = 0
-"""Subject of the tokens of those who were erased."""
 
 Opened = tuple[FieldSlot, str]
 """Field and normalised value."""
@@ -109,6 +110,7 @@ class DetokenizeWork(HotWork):
         fields: list[str] = []
         outcomes: list[str] = []
         by_id, keys_of, refusal = bench.standing.by_id, bench.reads.subjects, self._verdicts.refusal
+        spending = Spending(bench)
         results: list[Opened | str] = []
         for token in decoded:
             row = match(token, bench)
@@ -124,6 +126,8 @@ class DetokenizeWork(HotWork):
                 refused = refusal(slot.name)
                 if refused is None:
                     found = open_value(row, slot, subject, bench)
+                    if not isinstance(found, str) and not spending.take(row):
+                        found = SPENT
                     outcomes.append(found if isinstance(found, str) else opened_as)
                 else:
                     found = UNKNOWN
@@ -192,7 +196,7 @@ def _show(slot: FieldSlot, *, plain: bool) -> Callable[[str], str]:
 def match(decoded: DecodedToken | MalformedError, bench: Bench) -> TokenRow | None:
     """Return the row that a token text names, or None when there is none that it may name.
 
-    Wrong text, no row, another nonce, a field of another type: one answer for all.
+    Wrong text, no row, another nonce, a field of another type, another kind: one answer for all.
     """
     if type(decoded) is not DecodedToken:
         return None
@@ -207,8 +211,8 @@ def match(decoded: DecodedToken | MalformedError, bench: Bench) -> TokenRow | No
     if slot is None:
         bench.alarms.append(Alarm("token", str(row[0])))
         return None
-    if slot.field.type.prefix != decoded.prefix:
-        # Anybody can write another prefix; whether the row was changed shows when it is opened.
+    if slot.field.type.prefix != decoded.prefix or kind_of(row) is not decoded.kind:
+        # Anybody can write another prefix or kind; whether the row was changed shows when it is opened.
         open_value(row, slot, bench.reads.subjects.get(row[2]), bench)
         return None
     return row
@@ -220,9 +224,9 @@ def open_value(row: TokenRow, slot: FieldSlot, subject: SubjectKeys | None, benc
     What does not verify alarms and opens nothing: a ciphertext or key that was
     moved, a state that was flipped, a row whose subject is gone.
     """
-    record_id, _, subject_id, _, envelope, _ = row
+    record_id, _, subject_id, _, envelope = row[:5]
     if envelope is None:
-        return ERASED if subject_id == NOBODY else REVOKED
+        return gone(row)
     if subject is None or subject.broken or subject.state is SubjectState.ERASED:
         bench.alarms.append(Alarm("data_key", str(subject_id)))
         return TAMPERED

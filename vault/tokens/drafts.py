@@ -52,7 +52,13 @@ class ItemDraft:
     value: str = ""
     subject: SubjectDraft | None = None
     error: VaultError | None = None
+    kind: TokenKind = TokenKind.RANDOM
+    audience: str = ""
+    """Recipient for whom it is."""
+    audience_id: int = 0
     existing: bool = False
+    replaced: bool = False
+    """Whether an existing token stands for another value from now on."""
     token_id: int = 0
     token_nonce: bytes = b""
     warnings: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from hmac import compare_digest
 from keys.envelope import DataKey, open_all
 from keys.errors import MalformedError
 from keys.padding import unpad_all
-from keys.tokens import NONCE_LENGTH, TokenBatch
+from keys.tokens import NONCE_LENGTH, TokenBatch, TokenKind
 from vault.access.standing import FieldSlot
 from vault.storage.hot import TokenRow
 from vault.tokens.verdicts import Verdicts
@@ -44,7 +44,7 @@ def open_in_one_piece(tokens: TokenBatch, bench: Bench, verdicts: Verdicts) -> B
     rows = _matched(tokens, bench)
     if rows is None:
         return None
-    token_ids, _, subject_ids, field_ids, envelopes, _ = zip(*rows, strict=True)
+    token_ids, _, subject_ids, field_ids, envelopes, *_ = zip(*rows, strict=True)
     fields = _permitted(zip(field_ids, tokens.starts, strict=True), bench, verdicts)
     keys = _keys(set(subject_ids), bench)
     if fields is None or keys is None:
@@ -66,9 +66,15 @@ def open_in_one_piece(tokens: TokenBatch, bench: Bench, verdicts: Verdicts) -> B
 
 
 def _matched(tokens: TokenBatch, bench: Bench) -> list[TokenRow] | None:
-    """Return the row of each token, or None unless each has one, with its nonce, that is not revoked."""
+    """Return the row of each token, or None unless each has one, with its nonce and kind, that is not gone.
+
+    None for one-time tokens, too: whether one may be opened depends on the items before it.
+    """
+    if tokens.kind is TokenKind.ONE_TIME:
+        return None
+    kind = None if tokens.kind is TokenKind.RANDOM else int(tokens.kind)
     rows = list(map(bench.reads.tokens.get, tokens.row_ids))
-    found = [row for row in rows if row is not None and row[4] is not None]
+    found = [row for row in rows if row is not None and row[4] is not None and row[6] == kind]
     if len(found) != len(rows):
         return None
     nonces = [row[1] for row in found]

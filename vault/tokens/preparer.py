@@ -26,6 +26,7 @@ from vault.domain.errors import UnavailableError, VaultError
 from vault.domain.faults import describe
 from vault.storage.append import LogUnit
 from vault.storage.hot import HotConnection, Writes
+from vault.tokens.audienceids import AudienceIds
 from vault.tokens.rowids import RowIds
 from vault.tokens.subjectkeys import SubjectKeyCache, SubjectKeys
 from vault.tokens.work import LOGGER, Bench, HotWork, Needs, Reads
@@ -59,6 +60,7 @@ class UnitPreparer:
         self._clock = clock
         self._writer = Writer()
         self._row_ids = RowIds()
+        self._audience_ids = AudienceIds()
         self._subject_keys = SubjectKeyCache()
         self._permits: dict[tuple[object, ...], Permit] = {}
         self._seen: Standing | None = None
@@ -134,6 +136,7 @@ class UnitPreparer:
             now_us=now_us,
             connection=connection,
             row_ids=self._row_ids,
+            audience_ids=self._audience_ids,
             subject_keys=self._subject_keys,
             reads=Reads(),
             writes=Writes(),
@@ -239,6 +242,9 @@ def _fetch(needs: Needs, bench: Bench) -> None:
         reads.matches += connection.read_matches(list(needs.digests))
     if needs.replays:
         reads.replays.update((row[0], row) for row in connection.read_replays(list(needs.replays)))
+    if needs.audience_tokens:
+        rows = connection.read_audience_tokens(sorted(needs.audience_tokens))
+        reads.audience_tokens.update(((row[2], row[3], row[7] or 0), row) for row in rows)
     if needs.subject_tokens:
         for row in connection.read_subject_tokens(list(needs.subject_tokens), list(needs.makers)):
             reads.subject_tokens.setdefault((row[2], row[6]), []).append(row)

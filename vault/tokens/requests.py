@@ -41,6 +41,10 @@ class TokenizeItem(Struct, frozen=True, forbid_unknown_fields=True):
     reference: Label | UnsetType = UNSET
     subject: NewSubject | TokenText | UnsetType = UNSET
     external_ref: Reference | UnsetType = UNSET
+    kind: Code | UnsetType = UNSET
+    """``random`` unless it says otherwise: ``one_time``, or ``audience``."""
+    audience: Code | UnsetType = UNSET
+    """Recipient of the policy for whom the token is; implies the kind."""
 
 
 class TokenizeRequest(Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from vault.access.standing import FieldSlot
 from vault.domain.model import Actor
-from vault.storage.hot import OwnedRow
+from vault.storage.hot import OwnedRow, TokenRow
 from vault.tokens.detokenize import open_value
 from vault.tokens.subjectkeys import SubjectKeys
 from vault.tokens.work import Bench
@@ -40,7 +40,8 @@ class OwnTokens:
         found: dict[tuple[int, str], OwnedRow] = {}
         for row in self._bench.reads.subject_tokens.get((subject.id, self._maker), ()):
             slot = self._bench.standing.by_id.get(row[3])
-            opened = None if slot is None else open_value(row[:6], slot, subject, self._bench)
+            random: TokenRow = (*row[:6], None, None, None)
+            opened = None if slot is None else open_value(random, slot, subject, self._bench)
             if isinstance(opened, tuple):
                 found.setdefault((row[3], opened[1]), row)
         return found

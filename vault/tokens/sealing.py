@@ -16,6 +16,7 @@ from keys.datakeys import Binding, generate_data_key
 from keys.envelope import DataKey, generation_of, seal_all
 from keys.errors import KeysError
 from keys.padding import pad, pad_all, unpad
+from keys.tokens import TokenKind
 from vault.access.standing import FieldSlot
 from vault.domain.model import SubjectState
 from vault.domain.references import EXTERNAL_REF_FIELD
@@ -25,6 +26,8 @@ from vault.tokens.work import Bench
 
 T = TypeVar("T")
 
+_NONE: Final = repeat(None)
+
 TOKEN_NONCE: Final = 8
 SEAL_NONCE: Final = 12
 LOG_SUBJECT: Final = 16
@@ -32,38 +35,77 @@ FIRST_GENERATION: Final = 1
 REF_BUCKETS: Final = (32, 64, 128, 256, 512, 1024)
 
 
-def seal_items(drafts: Sequence[ItemDraft], maker: int, bench: Bench) -> None:
+def seal_items(
+    drafts: Sequence[ItemDraft], maker: int, bench: Bench, *, kind: TokenKind = TokenKind.RANDOM
+) -> None:
     """Give every draft its token row, making the subjects that do not exist yet. HOT, column by column."""
     if not drafts:
         return
-    owners = [_owner(draft, bench) for draft in drafts]
-    slots = [_slot(draft) for draft in drafts]
-    values = [draft.value for draft in drafts]
+    owners = [owner_of(draft, bench) for draft in drafts]
+    slots = [slot_of(draft) for draft in drafts]
     subject_ids = [owner.id for owner in owners]
     token_ids = bench.row_ids.tokens(subject_ids, bench.connection)
     nonces, seal_nonces = _noise(len(drafts))
-    contexts = bench.standing.value_context.values(
-        subject_ids, [slot.context_part for slot in slots], token_ids
-    )
-    keys = [owner.sealing or new_generation(owner, bench) for owner in owners]
-    envelopes = seal_all(keys, contexts, seal_nonces, _padded(slots, values))
-    versions, digests = _digests(slots, values, bench)
-    bench.writes.tokens += zip(
+    values = [draft.value for draft in drafts]
+    # What is to be opened once is not to be found again.
+    versions, digests = _digests(slots, values, bench) if kind is not TokenKind.ONE_TIME else (_NONE, _NONE)
+    rows = zip(
         *(token_ids, nonces, subject_ids, [slot.id for slot in slots]),
-        *(repeat(bench.now_us), repeat(maker), versions, digests, envelopes),
+        *(repeat(bench.now_us), repeat(maker), versions, digests),
+        _envelopes(slots, values, bench, owners=owners, token_ids=token_ids, nonces=seal_nonces),
         strict=False,
     )
+    if kind is TokenKind.RANDOM:
+        bench.writes.tokens += rows
+    else:
+        audiences = [draft.audience_id or None for draft in drafts]
+        bench.writes.kinded += [
+            (*row, int(kind), audience) for row, audience in zip(rows, audiences, strict=True)
+        ]
     for draft, token_id, nonce in zip(drafts, token_ids, nonces, strict=True):
         draft.token_id, draft.token_nonce = token_id, nonce
 
 
-def _owner(draft: ItemDraft, bench: Bench) -> SubjectKeys:
+def replace_items(drafts: Sequence[ItemDraft], bench: Bench) -> None:
+    """Seal the value of each draft in the place of the one that its token stands for."""
+    if not drafts:
+        return
+    owners = [owner_of(draft, bench) for draft in drafts]
+    slots = [slot_of(draft) for draft in drafts]
+    values = [draft.value for draft in drafts]
+    token_ids = [draft.token_id for draft in drafts]
+    _, seal_nonces = _noise(len(drafts))
+    versions, digests = _digests(slots, values, bench)
+    envelopes = _envelopes(slots, values, bench, owners=owners, token_ids=token_ids, nonces=seal_nonces)
+    bench.writes.replaced += zip(token_ids, versions, digests, envelopes, strict=True)
+
+
+def _envelopes(
+    slots: Sequence[FieldSlot],
+    values: Sequence[str],
+    bench: Bench,
+    *,
+    owners: Sequence[SubjectKeys],
+    token_ids: Sequence[int],
+    nonces: Sequence[bytes],
+) -> list[bytes]:
+    """Return the envelope of each value, bound to subject, field and token."""
+    contexts = bench.standing.value_context.values(
+        [owner.id for owner in owners], [slot.context_part for slot in slots], token_ids
+    )
+    keys = [owner.sealing or new_generation(owner, bench) for owner in owners]
+    return seal_all(keys, contexts, nonces, _padded(slots, values))
+
+
+def owner_of(draft: ItemDraft, bench: Bench) -> SubjectKeys:
+    """Return the subject of an item that has no error, made now if it is a new one."""
     subject = draft.subject
-    assert subject is not None  # a draft without a subject has an error and is not here
+    assert subject is not None  # a draft without a subject has an error and does not come here
     return subject.keys or new_subject(subject, bench)
 
 
-def _slot(draft: ItemDraft) -> FieldSlot:
+def slot_of(draft: ItemDraft) -> FieldSlot:
+    """Return the field of an item that has no error."""
     assert draft.slot is not None  # as above
     return draft.slot
 

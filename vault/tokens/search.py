@@ -20,8 +20,9 @@ from vault.domain.actions import Action
 from vault.domain.errors import LimitExceededError, TooManyAttemptsError
 from vault.domain.model import Actor, Origin
 from vault.storage.hot import MatchRow
-from vault.tokens.detokenize import UNKNOWN, open_value
+from vault.tokens.detokenize import open_value
 from vault.tokens.drafts import refused
+from vault.tokens.kinds import kind_of
 from vault.tokens.requests import SearchRequest
 from vault.tokens.subjectkeys import SubjectKeys
 from vault.tokens.verdicts import Verdicts
@@ -132,9 +133,10 @@ class SearchWork(HotWork):
                 f"the value has more than {MATCHES} tokens", field="value", rule="too_many_matches"
             )
         found = [
-            (row, subject)
+            (row, subject, kind)
             for row in self._matches
-            if (subject := bench.reads.subjects.get(row[2])) is not None and self._holds(row, subject, bench)
+            if (subject := bench.reads.subjects.get(row[2])) is not None
+            and (kind := self._kind(row, subject, bench)) is not None
         ]
         if not found:
             self._misses.add(self.actor.id, bench.now_us)
@@ -144,31 +146,36 @@ class SearchWork(HotWork):
         self._answer = {
             "items": [
                 {
-                    "token": tokens.encode(prefix, row[0], bytes(row[1])),
+                    "token": tokens.encode(prefix, row[0], bytes(row[1]), kind),
                     "subject": tokens.encode(SUBJECT_PREFIX, subject.id, subject.nonce, TokenKind.SUBJECT),
                     "field": slot.name,
+                    **_audience(row, bench),
                 }
-                for row, subject in found
+                for row, subject, kind in found
             ]
         }
         self._packed = Items.pack(
-            [subject.log_subject for _, subject in found],
-            [row[0] for row, _ in found],
+            [subject.log_subject for _, subject, _ in found],
+            [row[0] for row, _, _ in found],
             [slot.name] * len(found),
             ["found"] * len(found),
         )
 
-    def _holds(self, match: MatchRow, subject: SubjectKeys, bench: Bench) -> bool:
-        """Say whether a row may be opened and holds the value itself, not only its digest."""
+    def _kind(self, match: MatchRow, subject: SubjectKeys, bench: Bench) -> TokenKind | None:
+        """Return the kind of a row that may be opened and holds the value itself, not only its digest."""
         assert self._slot is not None  # begin finds it
         row = bench.reads.tokens.get(match[0])
-        opened = UNKNOWN if row is None else open_value(row, self._slot, subject, bench)
+        if row is None:
+            return None
+        opened = open_value(row, self._slot, subject, bench)
         if isinstance(opened, str):
-            return False
-        if opened[1] != self._value:
+            return None
+        kind = kind_of(row)
+        if opened[1] != self._value or kind is TokenKind.ONE_TIME:
+            # A one-time token has no digest of ours: what is not to be opened twice is not to be found.
             bench.alarms.append(Alarm("token", str(match[0])))
-            return False
-        return True
+            return None
+        return kind
 
     def items(self) -> Items | None:
         """See the base."""
@@ -180,3 +187,7 @@ class SearchWork(HotWork):
     def finish(self, receipt: Receipt) -> Result:
         """See the base."""
         return {"log_index": receipt.index, **self._answer}
+
+
+def _audience(row: MatchRow, bench: Bench) -> dict[str, str]:
+    return {} if row[5] is None else {"audience": bench.audience_ids.name_of(row[5], bench.connection)}

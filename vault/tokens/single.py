@@ -15,16 +15,11 @@ from keys.tokens import DecodedToken, TokenKind
 from vault.audit.packing import NO_SUBJECT, Items
 from vault.audit.receipt import Receipt
 from vault.domain.actions import Action
-from vault.domain.errors import (
-    SubjectErasedError,
-    SubjectRestrictedError,
-    TokenRevokedError,
-    UnknownTokenError,
-    VaultError,
-)
+from vault.domain.errors import SubjectRestrictedError, UnknownTokenError, VaultError
 from vault.domain.model import Actor, Origin, SubjectState
 from vault.storage.hot import TokenRow
-from vault.tokens.detokenize import NOBODY, match
+from vault.tokens.detokenize import match
+from vault.tokens.kinds import ERASED, REVOKED, SPENT, WORDS, gone, gone_error
 from vault.tokens.verdicts import Verdicts
 from vault.tokens.work import SUBJECT_PREFIX, Bench, HotWork, Needs, Reads, Result
 
@@ -73,9 +68,9 @@ class ShowWork(HotWork):
 
     def complete(self, bench: Bench) -> None:
         """See the base. Raises UnknownTokenError, for a token that is not for this actor as well."""
-        assert self._decoded is not None  # begin decodes it
-        row = match(self._decoded, bench)
-        if row is None:
+        decoded = self._decoded
+        row = match(decoded, bench) if isinstance(decoded, DecodedToken) else None
+        if row is None or not isinstance(decoded, DecodedToken):
             raise UnknownTokenError(UNKNOWN)
         slot = bench.standing.by_id[row[3]]
         subject = bench.reads.subjects.get(row[2])
@@ -96,16 +91,24 @@ class ShowWork(HotWork):
             "token": self._token,
             "field": slot.name,
             "created_at": datetime.fromtimestamp(row[5] / 1_000_000, UTC).isoformat(),
-            "state": "revoked" if self.revises or row[4] is None else "live",
+            "state": self._state(row),
+            "kind": WORDS[decoded.kind],
+            "audience": None if row[7] is None else bench.audience_ids.name_of(row[7], bench.connection),
         }
         if subject is not None:
             self._answer["subject"] = bench.standing.keyring.tokens.active.encode(
                 SUBJECT_PREFIX, subject.id, subject.nonce, TokenKind.SUBJECT
             )
 
+    def _state(self, row: TokenRow) -> str:
+        if row[4] is None:
+            return "spent" if gone(row) == SPENT else "revoked"
+        return "revoked" if self.revises else "live"
+
     def act(self, row: TokenRow, bench: Bench) -> None:  # noqa: ARG002 - the bench is for those who write
         """Do nothing more: the token is only shown. Raises SubjectErasedError."""
-        _require_somebody(row)
+        if row[4] is None and gone(row) == ERASED:
+            raise gone_error(ERASED)
 
     def items(self) -> Items | None:
         """See the base."""
@@ -128,17 +131,15 @@ class RevokeWork(ShowWork):
     revises = True
 
     def act(self, row: TokenRow, bench: Bench) -> None:
-        """Revoke. Raises TokenRevokedError when it was before, SubjectErasedError, SubjectRestrictedError."""
-        _require_somebody(row)
-        if row[4] is None or row[0] in bench.writes.revoked:
-            raise TokenRevokedError("the token was revoked before")
+        """Revoke. Raises TokenRevokedError, TokenSpentError, SubjectErasedError, SubjectRestrictedError."""
+        if row[4] is None:
+            raise gone_error(gone(row))
+        if row[0] in bench.writes.revoked:
+            raise gone_error(REVOKED)
+        if any(row[0] == spent for spent, _ in bench.writes.spent):
+            raise gone_error(SPENT)
         subject = bench.reads.subjects.get(row[2])
         if subject is not None and subject.state is SubjectState.RESTRICTED:
             # To destroy is to process as well; an erasure is open to them, with the officer's consent.
             raise SubjectRestrictedError("processing of this subject is restricted")
         bench.writes.revoked.append(row[0])
-
-
-def _require_somebody(row: TokenRow) -> None:
-    if row[2] == NOBODY and row[4] is None:
-        raise SubjectErasedError("the subject was erased")

@@ -3,16 +3,17 @@
 Two tokens of one value are two tokens. Only an external reference makes a
 request repeatable: an item whose subject was found by its reference, and of
 which the same actor has made a token for the same value, is answered with it.
+One-time tokens are new each time; a token for an audience is always the same.
 """
 
 from __future__ import annotations
 
 from hmac import compare_digest
-from typing import Any, Final
+from typing import Any
 
 from keys.tokens import TokenKind
 from vault.access.sealing import Alarm
-from vault.audit.packing import NO_SUBJECT, NO_TOKEN, Items
+from vault.audit.packing import NO_TOKEN, Items
 from vault.audit.receipt import Receipt
 from vault.domain.actions import Action
 from vault.domain.errors import (
@@ -25,17 +26,16 @@ from vault.domain.errors import (
 from vault.domain.model import Actor, Origin, SubjectState
 from vault.storage.hot import ReplayRow
 from vault.tokens import replay as replays
+from vault.tokens.answers import answer_again, log_subject, outcome, subject_id, subject_texts, token_texts
+from vault.tokens.audiences import place
 from vault.tokens.drafts import ItemDraft, SubjectDraft, SubjectDrafts, explain, refused, unknown_subject
+from vault.tokens.kinds import choose
 from vault.tokens.replay import ItemRecord, Replay
 from vault.tokens.requests import TokenizeItem, TokenizeRequest
 from vault.tokens.reuse import OwnTokens, maker_of
 from vault.tokens.sealing import open_reference, seal_items
 from vault.tokens.verdicts import Verdicts
-from vault.tokens.work import SUBJECT_PREFIX, Bench, HotWork, Needs, Reads, Result, require_size
-
-EXISTING: Final = "existing"
-SEALED: Final = "sealed"
-GONE: Final = {"code": "token_revoked", "field": "token", "rule": "token_revoked"}
+from vault.tokens.work import Bench, HotWork, Needs, Reads, Result, require_size
 
 
 class TokenizeWork(HotWork):
@@ -93,6 +93,7 @@ class TokenizeWork(HotWork):
         if refusal is not None:
             raise refusal
         assert self._subjects is not None  # begin makes it
+        choose(draft, item, self._bench.standing.authority.policy.recipients)
         # Before the value: a row with one bad value still belongs to its external reference.
         draft.subject = self._subjects.of(item, slot.field.kind)
         value = draft.value = slot.field.type.normalise(item.value, slot.name)
@@ -124,6 +125,19 @@ class TokenizeWork(HotWork):
                 needs.subjects.add(named[0])
                 needs.subject_tokens.add(named[0])
                 needs.makers.add(maker_of(self.actor))
+        self._need_audiences(reads, needs)
+
+    def _need_audiences(self, reads: Reads, needs: Needs) -> None:
+        """Ask for the tokens that there may be for the audiences of the items."""
+        ids, connection = self._bench.audience_ids, self._bench.connection
+        for draft in self._drafts:
+            subject = draft.subject
+            if draft.kind is not TokenKind.AUDIENCE or subject is None or draft.error is not None:
+                continue
+            draft.audience_id = ids.id_of(draft.audience, connection)
+            named = subject.claimed or subject.found_in(reads.references)
+            if named is not None and draft.slot is not None:
+                needs.audience_tokens.add((named[0], draft.slot.id, draft.audience_id))
 
     def _recall(self, row: ReplayRow) -> list[ItemRecord]:
         try:
@@ -135,7 +149,8 @@ class TokenizeWork(HotWork):
     def complete(self, bench: Bench) -> None:
         """See the base."""
         if self._records is not None:
-            self._answer_again(self._records, bench)
+            self._answers, self._packed = answer_again(self._items, self._drafts, self._records, bench)
+            self.partial = any("error" in answer for answer in self._answers)
             return
         if self._scope and any(row[0] == self._scope for row in bench.writes.replays):
             raise IdempotencyConflictError("a request with this idempotency key is in flight")
@@ -150,13 +165,23 @@ class TokenizeWork(HotWork):
             owner = draft.subject
             if draft.error is None and owner is not None:
                 draft.error = owner.error
-                if owner.existed and draft.error is None:
+                if owner.existed and draft.error is None and draft.kind is TokenKind.RANDOM:
                     _reuse(draft, owned)
-        fresh = [draft for draft in self._drafts if draft.error is None and not draft.existing]
-        seal_items(fresh, maker_of(self.actor), bench)
+        self._seal(bench)
         self._pack(bench)
         if self._scope:
             self._keep(bench)
+
+    def _seal(self, bench: Bench) -> None:
+        """Give every item that may have one its token."""
+        maker = maker_of(self.actor)
+        wanted: dict[TokenKind, list[ItemDraft]] = {}
+        for draft in self._drafts:
+            if draft.error is None and not draft.existing:
+                wanted.setdefault(draft.kind, []).append(draft)
+        for kind in (TokenKind.RANDOM, TokenKind.ONE_TIME):
+            seal_items(wanted.get(kind, ()), maker, bench, kind=kind)
+        place(wanted.get(TokenKind.AUDIENCE, ()), maker, bench)
 
     def _find(self, subject: SubjectDraft, bench: Bench) -> None:
         """Look the subject up among what was read. Raises what its items are then refused with."""
@@ -189,14 +214,8 @@ class TokenizeWork(HotWork):
         """Make the entry's items and the answer."""
         drafts = self._drafts
         done = [draft for draft in drafts if draft.error is None]
-        texts = iter(
-            bench.standing.keyring.tokens.active.encode_many(
-                [draft.slot.field.type.prefix for draft in done if draft.slot is not None],
-                [draft.token_id for draft in done],
-                [draft.token_nonce for draft in done],
-            )
-        )
-        subjects = _subject_texts(done, bench)
+        texts = token_texts(done, bench)
+        subjects = subject_texts(done, bench)
         for item, draft in zip(self._items, drafts, strict=True):
             answer: dict[str, Any] = {"reference": item.reference} if item.reference else {}
             if draft.error is not None:
@@ -204,23 +223,23 @@ class TokenizeWork(HotWork):
                 answer["error"] = explain(draft.error, item.field if draft.slot else "field")
             else:
                 answer["token"] = next(texts)
-                answer["subject"] = subjects[_subject_id(draft)]
+                answer["subject"] = subjects[subject_id(draft)]
                 if draft.existing:
                     answer["existing"] = True
                 if draft.warnings:
                     answer["warnings"] = draft.warnings
             self._answers.append(answer)
         self._packed = Items.pack(
-            [_log_subject(draft) for draft in drafts],
+            [log_subject(draft) for draft in drafts],
             [draft.token_id if draft.error is None else NO_TOKEN for draft in drafts],
             ["" if draft.slot is None else draft.slot.name for draft in drafts],
-            [_outcome(draft) for draft in drafts],
+            [outcome(draft) for draft in drafts],
         )
 
     def _keep(self, bench: Bench) -> None:
         """Keep what was done, for whoever asks again with the same key."""
         records = [
-            (draft.token_id, _subject_id(draft), answer.get("error"), draft.existing)
+            (draft.token_id, subject_id(draft), answer.get("error"), draft.existing)
             for draft, answer in zip(self._drafts, self._answers, strict=True)
         ]
         bench.writes.replays.append(
@@ -232,40 +251,6 @@ class TokenizeWork(HotWork):
                 replays.record(records, self._scope, self._body_mac, bench.standing.keyring),
             )
         )
-
-    def _answer_again(self, records: list[ItemRecord], bench: Bench) -> None:
-        """Answer as before, from the rows of then; what was revoked since is gone."""
-        tokens = bench.standing.keyring.tokens.active
-        packed: list[tuple[bytes, int, str, str]] = []
-        for item, draft, record in zip(self._items, self._drafts, records, strict=True):
-            token_id, subject_id, error, existing = record
-            if draft.error is not None:
-                # Decided anew: what was allowed then may be forbidden now.
-                error = explain(draft.error, item.field if draft.slot else "field")
-            answer: dict[str, Any] = {"reference": item.reference} if item.reference else {}
-            row = bench.reads.tokens.get(token_id)
-            subject = bench.reads.subjects.get(subject_id)
-            slot = bench.standing.by_name.get(item.field)
-            if error is not None or row is None or row[4] is None or subject is None or slot is None:
-                self.partial = True
-                answer["error"] = error or GONE
-            else:
-                answer["token"] = tokens.encode(slot.field.type.prefix, token_id, row[1])
-                answer["subject"] = tokens.encode(
-                    SUBJECT_PREFIX, subject_id, subject.nonce, TokenKind.SUBJECT
-                )
-                if existing:
-                    answer["existing"] = True
-            self._answers.append(answer)
-            packed.append(
-                (
-                    NO_SUBJECT if subject is None else subject.log_subject,
-                    token_id,
-                    "" if slot is None else slot.name,
-                    EXISTING if "token" in answer else answer["error"]["code"],
-                )
-            )
-        self._packed = Items.pack(*(list(column) for column in zip(*packed, strict=True)))
 
     def items(self) -> Items | None:
         """See the base."""
@@ -283,18 +268,6 @@ class TokenizeWork(HotWork):
         return answer
 
 
-def _subject_texts(done: list[ItemDraft], bench: Bench) -> dict[int, str]:
-    subjects = {
-        draft.subject.keys.id: draft.subject.keys.nonce
-        for draft in done
-        if draft.subject is not None and draft.subject.keys is not None
-    }
-    texts = bench.standing.keyring.tokens.active.encode_many(
-        [SUBJECT_PREFIX] * len(subjects), list(subjects), list(subjects.values()), TokenKind.SUBJECT
-    )
-    return dict(zip(subjects, texts, strict=True))
-
-
 def _reuse(draft: ItemDraft, owned: OwnTokens) -> None:
     """Take the token that this actor has for the value already, if there is one."""
     assert draft.slot is not None  # an item without a field or subject has an error
@@ -304,19 +277,3 @@ def _reuse(draft: ItemDraft, owned: OwnTokens) -> None:
     if row is not None:
         draft.existing = True
         draft.token_id, draft.token_nonce = row[0], row[1]
-
-
-def _subject_id(draft: ItemDraft) -> int:
-    subject = draft.subject
-    return 0 if draft.error is not None or subject is None or subject.keys is None else subject.keys.id
-
-
-def _log_subject(draft: ItemDraft) -> bytes:
-    subject = draft.subject
-    return NO_SUBJECT if subject is None or subject.keys is None else subject.keys.log_subject
-
-
-def _outcome(draft: ItemDraft) -> str:
-    if draft.error is not None:
-        return draft.error.code
-    return EXISTING if draft.existing else SEALED

@@ -29,7 +29,8 @@ from vault.domain.faults import describe
 from vault.domain.model import Actor, Origin, Outcome, Reveal
 from vault.fields.notes import normalise_note
 from vault.storage.errors import RolledBackError
-from vault.storage.hot import HotConnection, OwnedRow, TokenRow, Writes
+from vault.storage.hot import HotConnection, OwnedRow, TokenRow, Triple, Writes
+from vault.tokens.audienceids import AudienceIds
 from vault.tokens.requests import MAX_ITEMS
 from vault.tokens.rowids import RowIds
 from vault.tokens.subjectkeys import SubjectKeyCache, SubjectKeys
@@ -47,6 +48,7 @@ class Needs:
     subjects: set[int] = field(default_factory=set)
     subject_tokens: set[int] = field(default_factory=set)
     makers: set[int] = field(default_factory=set)
+    audience_tokens: set[Triple] = field(default_factory=set)
     references: set[bytes] = field(default_factory=set)
     digests: set[bytes] = field(default_factory=set)
     replays: set[bytes] = field(default_factory=set)
@@ -60,6 +62,7 @@ class Reads:
     subjects: dict[int, SubjectKeys] = field(default_factory=dict)
     subject_tokens: dict[tuple[int, int], list[OwnedRow]] = field(default_factory=dict)
     """By subject and maker, the newest first."""
+    audience_tokens: dict[Triple, TokenRow] = field(default_factory=dict)
     references: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     matches: list[Any] = field(default_factory=list)
     replays: dict[bytes, Any] = field(default_factory=dict)
@@ -74,6 +77,7 @@ class Bench:
     now_us: int
     connection: HotConnection
     row_ids: RowIds
+    audience_ids: AudienceIds
     subject_keys: SubjectKeyCache
     reads: Reads
     writes: Writes
@@ -87,6 +91,10 @@ class Bench:
     """By subject, the data key made in this unit in the place of a suspect one, and where its row is."""
     missing: set[tuple[int, bytes]] = field(default_factory=set)
     """Subject and envelope, where the envelope's generation is none of those read."""
+    made: dict[Triple, int] = field(default_factory=dict)
+    """Tokens for an audience made in this unit: where among ``writes.kinded``."""
+    changed: set[int] = field(default_factory=set)
+    """Tokens for an audience whose value was replaced in this unit."""
     position: int = 0
     """Position, within the unit, of the entry of the work being completed."""
 

@@ -73,8 +73,8 @@ def test_unit_with_rows_is_read_back_as_it_was_written(hot: HotConnection) -> No
     assert hot.commit(Units().make(2), filled(), 1) == 0
     ids = [BASE + number for number in (11, 13, 99)]
     assert sorted(map(_plain, hot.read_tokens(ids))) == [
-        (BASE + 11, (11).to_bytes(8, "big"), BASE + 1, 7, b"sealed 11", 2_000),
-        (BASE + 13, (13).to_bytes(8, "big"), BASE + 1, 7, b"sealed 13", 2_000),
+        (BASE + 11, (11).to_bytes(8, "big"), BASE + 1, 7, b"sealed 11", 2_000, None, None, None),
+        (BASE + 13, (13).to_bytes(8, "big"), BASE + 1, 7, b"sealed 13", 2_000, None, None, None),
     ]
     assert sorted(map(_plain, hot.read_keys([BASE + 1, BASE + 2, BASE + 3]))) == [
         (BASE + n, 1, 1, b"wrapped %d" % n, 0, n.to_bytes(16, "big"), n.to_bytes(8, "big"), "member", 0)

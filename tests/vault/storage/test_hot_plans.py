@@ -24,6 +24,7 @@ FILL = (
 SHORT = {
     "_TOKENS": "array[500, 700]",
     "_SUBJECT_TOKENS": "array[500, 700], array[7], 10",
+    "_AUDIENCE_TOKENS": "array[500, 700], array[1, 1], array[2, 2]",
     "_KEYS": "array[500, 700]",
     "_MATCHES": "array[int8send(500), int8send(700)], 10",
     "_REFERENCES": "array[int8send(500)]",

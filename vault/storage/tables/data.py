@@ -70,9 +70,13 @@ token = Table(
     Column("envelope", LargeBinary),
     Column("kind", SmallInteger),
     Column("audience_id", SmallInteger),
+    Column("spent_at", BigInteger),
     Index("ix_token_subject_id", "subject_id", "id"),
 )
-"""A token and its sealed value; a revoked token keeps its row and loses envelope and digest."""
+"""A token and its sealed value; a revoked token keeps its row and loses envelope, digest and audience.
+
+``kind`` is empty for a random token. ``spent_at`` is when a one-time token was opened.
+"""
 
 Index(
     "ix_token_digest",

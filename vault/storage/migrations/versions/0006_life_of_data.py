@@ -42,6 +42,7 @@ def downgrade() -> None:
     op.drop_index("ix_data_key_suspect", table_name="data_key")
     op.drop_column("data_key", "suspect")
     op.drop_index("uq_token_audience", table_name="token")
+    op.drop_column("token", "spent_at")
     op.drop_column("token", "audience_id")
     op.drop_column("token", "kind")
     op.drop_table("audience")
@@ -87,6 +88,7 @@ def _token_kinds() -> None:
     )
     op.add_column("token", sa.Column("kind", sa.SmallInteger(), nullable=True))
     op.add_column("token", sa.Column("audience_id", sa.SmallInteger(), nullable=True))
+    op.add_column("token", sa.Column("spent_at", sa.BigInteger(), nullable=True))
     audience = sa.text("audience_id IS NOT NULL")
     op.create_index(
         "uq_token_audience",
