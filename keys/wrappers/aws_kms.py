@@ -18,6 +18,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -146,6 +147,25 @@ class AwsKmsWrapper:
             raise answer
         return answer
 
+    def schedule_deletion(self, days: int) -> datetime:
+        """Have KMS delete the key after so many days, 7 to 30; return when. Until then it can be cancelled.
+
+        Asked again while it waits, the answer is the day it waits for. Raises
+        WrapperUnavailableError as wrap; the role needs kms:ScheduleKeyDeletion and kms:DescribeKey.
+        """
+        answer = self._ask(lambda: self._deleted_at(days))
+        if isinstance(answer, KeysError):
+            raise answer
+        return answer
+
+    def _deleted_at(self, days: int) -> datetime:
+        """Ask. Raises ValueError for an answer without a date."""
+        described = self._client.describe_key(KeyId=self._key_id)["KeyMetadata"]
+        if described["KeyState"] == "PendingDeletion":
+            return _moment(described["DeletionDate"])
+        answer = self._client.schedule_key_deletion(KeyId=described["KeyId"], PendingWindowInDays=days)
+        return _moment(answer["DeletionDate"])
+
     def describe(self) -> str:
         """Return key and region."""
         return self._description
@@ -212,6 +232,13 @@ class AwsKmsWrapper:
     def _fault(self, kind: str, code: str) -> WrapperUnavailableError:
         rule, hint = _HINTS.get(kind, ("unexpected", "look for the request in CloudTrail"))
         return WrapperUnavailableError(rule, self._description, f"{hint} ({code})" if code else hint)
+
+
+def _moment(value: object) -> datetime:
+    """Return a date of an answer. Raises ValueError."""
+    if not isinstance(value, datetime):
+        raise ValueError("date")  # noqa: TRY004 - the answer is at fault, not the code
+    return value
 
 
 def _bound(context: bytes) -> dict[str, str]:
