@@ -13,7 +13,7 @@ code  meaning
 5     exists already, was decided already, or has changed since
 6     a row, key, ciphertext or log does not verify
 7     the vault cannot serve now; nothing was revealed or half-written
-8     so far done; a person has to do what is printed, then go on
+8     so far done; a person has to do what is printed, then the same command goes on
 130   interrupted
 ====  ==================================================================
 
