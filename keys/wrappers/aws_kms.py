@@ -18,7 +18,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -159,12 +159,12 @@ class AwsKmsWrapper:
         return answer
 
     def _deleted_at(self, days: int) -> datetime:
-        """Ask. Raises ValueError for an answer without a date."""
+        """Ask. Raises LookupError or AttributeError for an answer without a date."""
         described = self._client.describe_key(KeyId=self._key_id)["KeyMetadata"]
         if described["KeyState"] == "PendingDeletion":
-            return _moment(described["DeletionDate"])
+            return datetime.fromtimestamp(described["DeletionDate"].timestamp(), UTC)
         answer = self._client.schedule_key_deletion(KeyId=described["KeyId"], PendingWindowInDays=days)
-        return _moment(answer["DeletionDate"])
+        return datetime.fromtimestamp(answer["DeletionDate"].timestamp(), UTC)
 
     def describe(self) -> str:
         """Return key and region."""
@@ -232,13 +232,6 @@ class AwsKmsWrapper:
     def _fault(self, kind: str, code: str) -> WrapperUnavailableError:
         rule, hint = _HINTS.get(kind, ("unexpected", "look for the request in CloudTrail"))
         return WrapperUnavailableError(rule, self._description, f"{hint} ({code})" if code else hint)
-
-
-def _moment(value: object) -> datetime:
-    """Return a date of an answer. Raises ValueError."""
-    if not isinstance(value, datetime):
-        raise ValueError("date")  # noqa: TRY004 - the answer is at fault, not the code
-    return value
 
 
 def _bound(context: bytes) -> dict[str, str]:
