@@ -13,6 +13,7 @@ code  meaning
 5     exists already, was decided already, or has changed since
 6     a row, key, ciphertext or log does not verify
 7     the vault cannot serve now; nothing was revealed or half-written
+8     so far done; a person has to do what is printed, then the same command goes on
 130   interrupted
 ====  ==================================================================
 
@@ -44,6 +45,8 @@ from vault.domain.errors import (
 )
 
 OTHER: Final = 1
+WAITS: Final = 8
+"""Not an error: what was printed is a person's to do, and the same command goes on after that."""
 INTERRUPTED: Final = 130
 
 KEYS: Final = "keys.errors"

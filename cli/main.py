@@ -15,7 +15,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from cli import serve, status
+from cli import retire, serve, status
 from cli.command import MARKUP, group
 from cli.demo import command as demo
 from cli.errors import INTERRUPTED, OTHER, Failure, failure_of
@@ -48,6 +48,7 @@ def build() -> typer.Typer:
     key = group("keys", "Keys and what hangs on them.", parent=app)
     keys.add_to(key)
     compromised.add_to(key)
+    retire.add_to(key)
     roots.add_to(app, key)
     audit = group("audit", "The log: read it, export it, verify it.", parent=app)
     log.add_to(audit)

@@ -35,6 +35,7 @@ names code and request id. Values are never arguments; they come on stdin or are
 | 5 | exists already, was decided already, or has changed since |
 | 6 | a row, key, ciphertext or log does not verify |
 | 7 | the vault cannot serve now; nothing was revealed or half-written |
+| 8 | so far done; a person has to do what is printed, then the same command goes on |
 | 130 | interrupted |
 
 A command that answers item by item (`tokenize`, `detokenize`, `export`) ends with the code of its first

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -91,7 +91,7 @@ def rotate(
     changed = change_root_key(
         Settings.load(home_of(home)),
         sealing,
-        partial(_announce, out),
+        partial(announce, out),
         ask=ask,
         from_recovery=from_recovery,
         recovery_file=recovery_file,
@@ -101,22 +101,25 @@ def rotate(
 
 def _tell(out: Output, changed: RootChange) -> None:
     if out.as_json:
-        out.document(
-            {
-                "old": changed.old,
-                "new": changed.new,
-                "root_key": {"sealed_by": changed.root_key, "shares": words(changed.shares)},
-                "recovery": {"sealed_by": changed.recovery, "shares": words(changed.recovery_shares)},
-                "old_file": None if changed.old_file is None else str(changed.old_file),
-            }
-        )
+        out.document(document_of(changed))
         return
     out.line(f"\nRoot key {changed.new} is in force; {changed.old} opens nothing any more.")
     if changed.old_file is not None:
         out.note(f"Destroy {changed.old_file} with every copy: it still opens older copies of the database.")
 
 
-def _announce(out: Output, change: RootChange) -> None:
+def document_of(changed: RootChange) -> dict[str, Any]:
+    """Return what a program is told of a change, the new shares included."""
+    return {
+        "old": changed.old,
+        "new": changed.new,
+        "root_key": {"sealed_by": changed.root_key, "shares": words(changed.shares)},
+        "recovery": {"sealed_by": changed.recovery, "shares": words(changed.recovery_shares)},
+        "old_file": None if changed.old_file is None else str(changed.old_file),
+    }
+
+
+def announce(out: Output, change: RootChange) -> None:
     """Print the shares before the change is made: nobody may be left with a root key and no shares."""
     out.note(f"Root key {change.new}. What follows holds once it is said to be in force.")
     say = out.note if out.as_json else out.line

@@ -18,6 +18,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -145,6 +146,25 @@ class AwsKmsWrapper:
         if isinstance(answer, KeysError):
             raise answer
         return answer
+
+    def schedule_deletion(self, days: int) -> datetime:
+        """Have KMS delete the key after so many days, 7 to 30; return when. Until then it can be cancelled.
+
+        Asked again while it waits, the answer is the day it waits for. Raises
+        WrapperUnavailableError as wrap; the role needs kms:ScheduleKeyDeletion and kms:DescribeKey.
+        """
+        answer = self._ask(lambda: self._deleted_at(days))
+        if isinstance(answer, KeysError):
+            raise answer
+        return answer
+
+    def _deleted_at(self, days: int) -> datetime:
+        """Ask. Raises LookupError or AttributeError for an answer without a date."""
+        described = self._client.describe_key(KeyId=self._key_id)["KeyMetadata"]
+        if described["KeyState"] == "PendingDeletion":
+            return datetime.fromtimestamp(described["DeletionDate"].timestamp(), UTC)
+        answer = self._client.schedule_key_deletion(KeyId=described["KeyId"], PendingWindowInDays=days)
+        return datetime.fromtimestamp(answer["DeletionDate"].timestamp(), UTC)
 
     def describe(self) -> str:
         """Return key and region."""

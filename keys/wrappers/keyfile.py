@@ -22,6 +22,8 @@ MODE = 0o600
 _LABEL = b"piivault-root-key-v1 "
 _LINE = re.compile(rb"piivault-root-key-v1 ([0-9a-f]{64})\n").fullmatch
 _FILE_LENGTH = len(_LABEL) + 2 * KEY_LENGTH + 1
+_ENDED = b"piivault-root-key-ended\n".ljust(_FILE_LENGTH, b"-")
+"""Written over a key before its file is removed: whoever was stopped in between knows it again."""
 
 
 class KeyFileWrapper:
@@ -43,6 +45,26 @@ class KeyFileWrapper:
         """
         _write(path, SecretBytes(os.urandom(KEY_LENGTH)))
         return cls(path)
+
+    @staticmethod
+    def destroy(path: Path, fingerprint: str) -> None:
+        """Overwrite the key in ``path``, flush that, and remove the file.
+
+        This reaches the file alone: on an SSD, a file system that copies on write, or in
+        a copy of the file the key may still be (NIST SP 800-88 Rev. 1, 2.4 and 4.1).
+        ``fingerprint`` is that of the key meant; empty for whichever is there. Raises
+        WrapperUnavailableError: another_key, unwritable, and as the constructor.
+        """
+        about = f"key file {path}"
+        if read_private(path, what="key file", limit=_FILE_LENGTH).expose() != _ENDED:
+            if fingerprint not in {"", SealingKey(_read(path)).fingerprint}:
+                raise WrapperUnavailableError("another_key", about, "move it aside: it is not the key meant")
+            _overwrite(path, about)
+        try:
+            path.unlink()
+            _flush_directory(path.parent)
+        except OSError:
+            raise WrapperUnavailableError("unwritable", about) from None
 
     def wrap(self, plaintext: SecretBytes, context: bytes) -> bytes:
         """Return ``plaintext`` sealed and bound to ``context``."""
@@ -84,6 +106,16 @@ def _write(path: Path, key: SecretBytes) -> None:
         # Nothing was wrapped with it yet; half a file would only stand in the way of the next try.
         path.unlink()
         raise WrapperUnavailableError("unwritable", f"key file {path}") from None
+
+
+def _overwrite(path: Path, about: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 (a descriptor, not a path)
+            file.write(_ENDED)
+            os.fsync(descriptor)
+    except OSError:
+        raise WrapperUnavailableError("unwritable", about) from None
 
 
 def _flush_directory(path: Path) -> None:

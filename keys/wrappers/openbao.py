@@ -10,7 +10,9 @@ The wait for an answer is bounded from one piece of it to the next, not in all.
 
 from __future__ import annotations
 
+import json
 import ssl
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -31,6 +33,7 @@ MAX_ANSWER: Final = 1 << 20
 _TYPES = ("aes256-gcm96", "chacha20-poly1305")
 """They authenticate associated data, and both servers have them."""
 _OK = 200
+_NO_CONTENT = 204
 _BAD_REQUEST = 400
 
 
@@ -161,6 +164,28 @@ class OpenBaoWrapper:
             raise DecryptionError
         return version < self.current_version()
 
+    def rotate(self) -> None:
+        """Make the next version of the key. Raises WrapperUnavailableError as wrap."""
+        self._order(f"{self._mount}/keys/{self._key}/rotate", {})
+
+    def oldest_version(self) -> int:
+        """Return the oldest version that still opens anything. Raises WrapperUnavailableError as wrap."""
+        told = self._ask("GET", f"{self._mount}/keys/{self._key}")
+        version = transit.count(told, "data", "min_decryption_version")
+        if version is None:
+            raise self._unavailable("unexpected")
+        return version
+
+    def end_versions_before(self, version: int) -> None:
+        """Have the server delete every version of the key before ``version``, for good.
+
+        What was sealed under one of them opens nowhere again, whoever sealed it; copies
+        of the server's storage may still hold them. Raises WrapperUnavailableError as wrap.
+        """
+        place = f"{self._mount}/keys/{self._key}"
+        self._order(f"{place}/config", {"min_decryption_version": version, "min_encryption_version": version})
+        self._order(f"{place}/trim", {"min_available_version": version})
+
     def renew(self) -> int:
         """Prolong the token; return the seconds until the next call is due, half of what the token has left.
 
@@ -195,6 +220,12 @@ class OpenBaoWrapper:
         if answer.status != _OK:
             raise refusal(answer, self._description)
         return answer.body
+
+    def _order(self, path: str, members: Mapping[str, int]) -> None:
+        """Have the server change the key; whatever it tells about it is not looked at."""
+        answer = self._exchange("POST", path, SecretBytes(json.dumps(members).encode()))
+        if answer.status not in {_OK, _NO_CONTENT}:
+            raise refusal(answer, self._description)
 
     def _exchange(self, method: str, path: str, body: SecretBytes | None) -> Answer:
         answer = self._server.send(self._token, method, path, body)

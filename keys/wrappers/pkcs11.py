@@ -81,6 +81,20 @@ class Pkcs11Wrapper:
             )
         return cls(module, token_label, key_label, pin)
 
+    @staticmethod
+    def destroy_key(module: Path, token_label: str, key_label: str, pin: SecretText) -> bool:
+        """Destroy the secret keys of a label in the token; return False when there was none.
+
+        Copies of the token, and its backups, may still hold them. Raises
+        WrapperUnavailableError: as the constructor, and write_protected.
+        """
+        token = _token(module, token_label, key_label, pin)
+        with token.session(writable=True) as session:
+            found = _keys(session, key_label)
+            for key in found:
+                key.destroy()
+            return bool(found)
+
     def wrap(self, plaintext: SecretBytes, context: bytes) -> bytes:
         """Return ``plaintext`` sealed and bound to ``context``: ``04 ‖ iv 12 ‖ ciphertext ‖ tag 16``.
 

@@ -16,6 +16,7 @@ OPERATOR_ONLY = {
     Action.VAULT_INIT: "done on the host, before anybody has an account",
     Action.INTEGRITY_ALARM: "said by the vault itself",
     Action.DRILL_RECOVERY: "done on the host, on the day that nothing else opens",
+    Action.KEY_RETIRE: "done on the host, where what sealed an older root key can be reached",
     Action.KEY_ROOT: "done on the host, where what seals the root key can be reached",
 }
 """Actions without a route."""

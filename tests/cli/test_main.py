@@ -36,6 +36,7 @@ WANTED = [
     *("subject show", "subject erase", "subject restrict", "subject lift"),
     *("keys jobs", "keys census", "keys destroy", "keys redigest", "keys root rotate", "drill recovery"),
     *("keys compromise", "keys reencrypt"),
+    "keys retire",
     *("audit list", "audit show", "audit export", "audit key", "audit verify"),
 ]
 

@@ -275,7 +275,7 @@ def test_recovery_does_not_lie_beside_the_database(counter: Counter) -> None:
 def test_whoever_was_faster_on_another_host_wins_and_the_other_is_told(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vault.assembly.rootkeys._alone", lambda _settings: nullcontext())
+    monkeypatch.setattr("vault.assembly.rootkeys.alone", lambda _settings: nullcontext())
     tokens, faster = _fill(counter), []
 
     def meanwhile(_change_of_ours: RootChange) -> None:

@@ -3,6 +3,7 @@
 from vault.access.staff import Person
 from vault.assembly.founding import Initialised, initialise
 from vault.assembly.opening import migrate, open_vault
+from vault.assembly.retiring import Retirement, end_copies, look
 from vault.assembly.rootkeys import change_root_key, drill_recovery
 from vault.assembly.wrapping import Ask, New, Patient, Sealing, by_reading, nobody
 from vault.policy.policy import Policy
@@ -15,12 +16,15 @@ __all__ = [
     "Patient",
     "Person",
     "Policy",
+    "Retirement",
     "Sealing",
     "Settings",
     "by_reading",
     "change_root_key",
     "drill_recovery",
+    "end_copies",
     "initialise",
+    "look",
     "migrate",
     "nobody",
     "open_vault",

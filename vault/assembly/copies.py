@@ -14,6 +14,7 @@ from keys.rootkey import RootKey, RootSlot
 from keys.secret import SecretText
 from keys.states import KeyState
 from keys.wrappers import KeyWrapper
+from keys.wrappers.transit import version_of
 from vault.assembly.wrapping import FILE, PRINTED_SHARES, Ask, Made, Sealing, made
 from vault.domain.errors import ConflictError, InvalidInputError, UnavailableError
 from vault.settings import Settings
@@ -104,17 +105,27 @@ def sealed_copies(
 
     Raises WrapperUnavailableError, MalformedError.
     """
-    return [
-        RootRow(
-            version=root.version,
-            slot=slot.value,
-            kind=wrapper.kind,
-            state="active",
-            wrapped=root.sealed_by(wrapper, vault_id=vault_id, slot=slot),
-            created_at=now_us,
+    copies = []
+    for slot, wrapper in sealers.items():
+        wrapped = root.sealed_by(wrapper, vault_id=vault_id, slot=slot)
+        copies.append(
+            RootRow(
+                version=root.version,
+                slot=slot.value,
+                kind=wrapper.kind,
+                state="active",
+                wrapped=wrapped,
+                created_at=now_us,
+                sealed_by=_told(wrapper, wrapped),
+            )
         )
-        for slot, wrapper in sealers.items()
-    ]
+    return copies
+
+
+def _told(wrapper: KeyWrapper, wrapped: bytes) -> str:
+    """Return what sealed ``wrapped``; of a transit key also which version of it."""
+    version = version_of(wrapped) if wrapper.kind == "openbao" else None
+    return wrapper.describe() if version is None else f"{wrapper.describe()}, version {version}"
 
 
 def reseal_all(connection: Connection, vault_id: bytes, *, old: KeySealer, new: KeySealer) -> None:

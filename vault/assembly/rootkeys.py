@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from keys.errors import KeysError
-from keys.keyring import Keyring, root_context
+from keys.keyring import KeyRecord, Keyring, root_context
 from keys.rootkey import RootKey, RootSlot
 from keys.secret import SecretText
 from keys.states import KeyState
 from vault.access.entries import HOST, Request, entry, own_origin
 from vault.access.roots import Roots, in_force, opened
 from vault.assembly.copies import both_wrappers, reseal_all, sealed_copies, sealing_faults
+from vault.assembly.oldcopies import require_apart
 from vault.assembly.opening import open_vault, open_with
 from vault.assembly.wrapping import (
     PRINTED_SHARES,
@@ -86,6 +87,7 @@ def change_root_key(
     ask: Ask = nobody,
     from_recovery: bool = False,
     recovery_file: Path | None = None,
+    apart: bool = False,
     clock: Callable[[], datetime] = system_clock,
 ) -> RootChange:
     """Draw a new root key, seal every named key under it and store both its copies, in one transaction.
@@ -94,14 +96,15 @@ def change_root_key(
     and ``announce`` was called with the shares before that was decided. Other
     nodes take the new one from its log index on, if their settings find what
     seals it. ``ask`` opens the old one, by its copy for recovery if that is asked
-    for; ``sealing.ask`` is asked for the new. Raises UnavailableError,
-    ConflictError, InvalidInputError.
+    for; ``sealing.ask`` is asked for the new. With ``apart`` nothing may seal the
+    new one that opens the old one too. Raises UnavailableError, ConflictError,
+    InvalidInputError.
     """
     files: list[Path] = []
     change: RootChange | None = None
     copies: list[RootRow] = []
     with ExitStack() as stack:
-        stack.enter_context(_alone(settings))
+        stack.enter_context(alone(settings))
         vault = _old(settings, ask, clock, from_recovery=from_recovery, file=recovery_file)
         stack.enter_context(closing(vault))
         old = vault.standings.roots.held
@@ -110,6 +113,8 @@ def change_root_key(
             with sealing_faults():
                 # Whoever is asked takes their time, and a server may: no transaction is open meanwhile.
                 sealers = both_wrappers(settings, _as_before(vault, sealing), new.version, files)
+                if apart:
+                    _require_apart(vault, sealers)
                 copies = _copies(vault, new, sealers)
             change = _change(settings, vault, new, sealers)
             announce(change)
@@ -144,25 +149,31 @@ def drill_recovery(
             row = in_force(read_roots(connection), RootSlot.RECOVERY)
             records = key_rows.read_keys(connection)
         root, told = _recovered(row, vault_id, file, ask)
-        there = [record for record in records if record.state is not KeyState.DESTROYED]
-        for record in there:
-            # Also those that a keyring leaves alone in their state: they may come back into use.
-            try:
-                root.unwrap(record.wrapped, root_context(vault_id, record))
-            except KeysError:
-                raise UnavailableError(f"recovery opens, and the key {record.name} not under it") from None
+        opened_keys = require_all_open(root, vault_id, records)
         keyring = Keyring.unlock(vault_id, records, root)
         now_us = int(clock().timestamp() * 1_000_000)
         with Journal(database, lambda: keyring).unit() as unit:
-            target = {"version": str(root.version), "keys": str(len(there)), "recovery": row.kind}
+            target = {"version": str(root.version), "keys": str(opened_keys), "recovery": row.kind}
             request = Request(actor=HOST, origin=own_origin(), now_us=now_us)
             said = entry(request, Action.DRILL_RECOVERY, target=target)
             unit.append([said], revision=None, revise=False)
-        return Drilled(root.version, len(there), told, unit.receipts[0].index)
+        return Drilled(root.version, opened_keys, told, unit.receipts[0].index)
+
+
+def require_all_open(root: RootKey, vault_id: bytes, records: list[KeyRecord]) -> int:
+    """Open every key that has not ended under ``root``, and return how many. Raises UnavailableError."""
+    there = [record for record in records if record.state is not KeyState.DESTROYED]
+    for record in there:
+        # Also those that a keyring leaves alone in their state: they may come back into use.
+        try:
+            root.unwrap(record.wrapped, root_context(vault_id, record))
+        except KeysError:
+            raise UnavailableError(f"the root key opens, and the key {record.name} not under it") from None
+    return len(there)
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
+def alone(settings: Settings) -> Iterator[None]:
     """Keep a second change of the root key on this host out. Raises ConflictError."""
     with (settings.home / FILE).open("rb") as file:
         try:
@@ -215,6 +226,13 @@ def _recovered(row: RootRow, vault_id: bytes, file: Path | None, ask: Ask) -> tu
             "a key file seals this copy: name it", field="--recovery-file", rule="required"
         )
     return opened(lambda copy: recovery_of(copy, ask, file), row, vault_id)
+
+
+def _require_apart(vault: Vault, sealers: Mapping[RootSlot, Made]) -> None:
+    with vault.changes.database.reading() as connection:
+        rows = [row for row in read_roots(connection) if row.state == "active"]
+    wrappers = [sealer.wrapper for sealer in sealers.values()]
+    require_apart(rows, wrappers, vault.standings.current.keyring.vault_id)
 
 
 def _copies(vault: Vault, new: RootKey, sealers: Mapping[RootSlot, Made]) -> list[RootRow]:

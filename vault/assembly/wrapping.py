@@ -167,7 +167,7 @@ def _passphrase(_settings: Settings, ask: Ask) -> KeyWrapper:
 
 
 def _openbao(settings: Settings, _ask: Ask) -> KeyWrapper:
-    own = _Table(settings, "openbao")
+    own = Table(settings, "openbao")
     return OpenBaoWrapper(
         address=own.text("address"),
         key_name=own.text("key"),
@@ -179,13 +179,13 @@ def _openbao(settings: Settings, _ask: Ask) -> KeyWrapper:
 
 
 def _pkcs11(settings: Settings, _ask: Ask) -> KeyWrapper:
-    own = _Table(settings, "pkcs11")
+    own = Table(settings, "pkcs11")
     pin = read_token(own.path("pin_file"))
     return Pkcs11Wrapper(own.path("module"), own.text("token"), own.text("key"), pin)
 
 
 def _aws_kms(settings: Settings, _ask: Ask) -> KeyWrapper:
-    own = _Table(settings, "aws_kms")
+    own = Table(settings, "aws_kms")
     return AwsKmsWrapper(
         own.text("key"), region=own.text("region"), endpoint=own.text("endpoint", "") or None
     )
@@ -196,8 +196,8 @@ _MAKERS: Final[Mapping[str, Callable[[Settings, Ask], KeyWrapper]]] = MappingPro
 )
 
 
-class _Table:
-    """One wrapper's table of the settings."""
+class Table:
+    """One wrapper's table of the settings. Raises WrapperUnavailableError when there is none."""
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._home = settings.home
@@ -208,9 +208,11 @@ class _Table:
             raise WrapperUnavailableError("settings", name, hint)
 
     def has(self, key: str) -> bool:
+        """Say whether the table has ``key``."""
         return key in self._members
 
     def text(self, key: str, default: str | None = None) -> str:
+        """Return a member. Raises InvalidInputError when it is not there and has no default."""
         found = self._members.get(key, default)
         if found is None:
             raise InvalidInputError(
@@ -219,4 +221,5 @@ class _Table:
         return found
 
     def path(self, key: str) -> Path:
+        """Return a member that is a path, relative to the folder of the vault. Raises InvalidInputError."""
         return self._home / self.text(key)

@@ -29,6 +29,7 @@ class Action(StrEnum):
     KEY_LIST = "key:list"
     KEY_REDIGEST = "key:redigest"
     KEY_REENCRYPT = "key:reencrypt"
+    KEY_RETIRE = "key:retire"
     KEY_REWRAP = "key:rewrap"
     KEY_ROOT = "key:root"
     KEY_ROTATE = "key:rotate"

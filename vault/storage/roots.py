@@ -22,6 +22,10 @@ class RootRow:
     """``active``, or ``retired``: then without the sealed bytes."""
     wrapped: bytes = field(repr=False)
     created_at: int
+    sealed_by: str = ""
+    """What sealed it, as told when it was made; empty for one of an earlier release. Nothing protects it."""
+    ended_at: int | None = None
+    """When what opens it was ended for good, or is going to be; None as long as it may be somewhere."""
 
 
 def read_roots(connection: Connection) -> list[RootRow]:
@@ -29,7 +33,16 @@ def read_roots(connection: Connection) -> list[RootRow]:
     column = tables.root_key.c
     rows = connection.execute(select(tables.root_key).order_by(column.version.desc(), column.slot))
     return [
-        RootRow(row.version, row.slot, row.kind, row.state, bytes(row.wrapped), row.created_at)
+        RootRow(
+            row.version,
+            row.slot,
+            row.kind,
+            row.state,
+            bytes(row.wrapped),
+            row.created_at,
+            row.sealed_by,
+            row.ended_at,
+        )
         for row in rows
     ]
 
@@ -49,3 +62,14 @@ def retire_roots(connection: Connection, version: int) -> None:
         .where(tables.root_key.c.version == version)
         .values(state="retired", wrapped=b"")
     )
+
+
+def end_copy(connection: Connection, version: int, slot: str, *, ended_at: int) -> int:
+    """Mark a copy of an older root key as ended; return 0 when it was already, or is in force."""
+    column = tables.root_key.c
+    return connection.execute(
+        update(tables.root_key)
+        .where(column.version == version, column.slot == slot)
+        .where(column.state == "retired", column.ended_at.is_(None))
+        .values(wrapped=b"", ended_at=ended_at)
+    ).rowcount

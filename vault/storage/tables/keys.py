@@ -57,6 +57,8 @@ root_key = Table(
     Column("state", Text, nullable=False),
     Column("wrapped", LargeBinary, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("sealed_by", Text, nullable=False, server_default=""),
+    Column("ended_at", BigInteger),
     CheckConstraint("slot IN ('live','recovery')", name="slot"),
     CheckConstraint("state IN ('active','retired')", name="state"),
 )

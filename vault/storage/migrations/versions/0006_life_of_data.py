@@ -25,6 +25,9 @@ def upgrade() -> None:
     for table in KEYED:
         # Until now there was one version of this key.
         op.add_column(table, sa.Column("key_version", sa.Integer(), nullable=False, server_default="1"))
+    # What sealed each copy of a root key, as told when it was made, and when that copy was ended for good.
+    op.add_column("root_key", sa.Column("sealed_by", sa.Text(), nullable=False, server_default=""))
+    op.add_column("root_key", sa.Column("ended_at", sa.BigInteger(), nullable=True))
     _words("approval", "kind", "'enrolment','grant','key','erasure','lifting'")
     _words("job", "kind", "'rewrap','redigest','reseal','reencrypt'")
 
@@ -37,6 +40,8 @@ def downgrade() -> None:
     _words("job", "kind", "'rewrap','redigest'")
     op.execute("DELETE FROM approval WHERE kind IN ('erasure','lifting')")
     _words("approval", "kind", "'enrolment','grant','key'")
+    op.drop_column("root_key", "ended_at")
+    op.drop_column("root_key", "sealed_by")
     for table in KEYED:
         op.drop_column(table, "key_version")
     op.drop_index("ix_data_key_suspect", table_name="data_key")

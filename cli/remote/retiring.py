@@ -1,0 +1,110 @@
+"""The steps of ``keys retire`` that a logged-in administrator takes: rotate, move, propose the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cli.output import Output
+from cli.remote import profiles
+from cli.remote.keys import COUNTS, THINGS, follow
+from cli.remote.server import Server
+from vault.domain.errors import AccessDeniedError, AuthenticationError, ConflictError, TamperDetectedError
+
+ADMINISTRATOR: Final = "administrator"
+
+WHY: Final = "old copies of the database are to open no more"
+"""The reason that goes with each proposal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A key whose end waits for another administrator."""
+
+    key: str
+    approval_id: str
+
+
+def administrator(server: Server, profile: str) -> str:
+    """Return the id of whoever is logged in. Raises AuthenticationError, AccessDeniedError, ProblemError."""
+    saved = profiles.load(profile)
+    if saved is None:
+        raise AuthenticationError("nobody is logged in; run: piivault login --url https://…")
+    for person in server.get("/v1/staff").body["items"]:
+        if person["login"] == saved.login and person["state"] == "active":
+            if ADMINISTRATOR in person["roles"]:
+                return str(person["id"])
+            break
+    raise AccessDeniedError("this is for administrators", rule="role")
+
+
+def require_vault(server: Server, vault_id: str) -> None:
+    """Return if ``server`` serves the vault of this host. Raises ConflictError."""
+    if server.get("/v1/status").body["vault_id"] != vault_id:
+        raise ConflictError(f"{server.url} serves another vault than the one in --home")
+
+
+def rotate_epoch(server: Server) -> int:
+    """Put the next wrapping epoch in force, and return it."""
+    return int(server.post("/v1/keys/rotate", {"kind": "wrapping", "scope": ""}).body["new"])
+
+
+def rotate(server: Server, keys: Sequence[dict[str, Any]]) -> int:
+    """Replace each of ``keys`` that is in use, and return how many it were."""
+    used = [key for key in keys if key["state"] == "active"]
+    for key in used:
+        server.post("/v1/keys/rotate", {"kind": key["kind"], "scope": key["scope"]})
+    return len(used)
+
+
+def move(server: Server, out: Output, keys: Sequence[dict[str, Any]]) -> int:
+    """Move what hangs on ``keys`` to those in force, until a census finds nothing; return how much it was.
+
+    Raises TamperDetectedError when something does not open, ConflictError when
+    something still hangs on one of them.
+    """
+    moved = 0
+    for key in _hanging(server, keys):
+        if key["kind"] == "wrapping" and key["state"] == "compromised":
+            begun = server.post("/v1/keys/reencrypt")
+        elif key["kind"] == "wrapping":
+            begun = server.post("/v1/keys/rewrap")
+        else:
+            begun = server.post("/v1/keys/redigest", {"scope": key["scope"]})
+        job = follow(server, out, begun.body["job"])
+        if job["failed"]:
+            things = THINGS[job["kind"]]
+            raise TamperDetectedError(f"{job['failed']:,} {things} do not open; see the alarms in the log")
+        moved += job["done"]
+    left = _hanging(server, keys)
+    if left:
+        raise ConflictError(f"something hangs on {_name(left[0])} again: see the census, then run this again")
+    return moved
+
+
+def _hanging(server: Server, keys: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return those of ``keys`` that anything hangs on."""
+    wanted = {_name(key) for key in keys}
+    census = server.get("/v1/keys/census").body["items"]
+    return [key for key in census if _name(key) in wanted and any(key[count] for count in COUNTS)]
+
+
+def propose(server: Server, keys: Sequence[dict[str, Any]]) -> list[Waiting]:
+    """Propose the end of each of ``keys``, unless that waits already; return what waits."""
+    open_ones = {
+        item["target"]: item["id"]
+        for item in server.get("/v1/approvals").body["items"]
+        if (item["kind"], item["state"]) == ("key", "open")
+    }
+    waiting = []
+    for key in keys:
+        if (approval_id := open_ones.get(_name(key))) is None:
+            body = {name: key[name] for name in ("kind", "scope", "version")} | {"reason": WHY}
+            approval_id = server.post("/v1/keys/destroy", body).body["approval_id"]
+        waiting.append(Waiting(_name(key), approval_id))
+    return waiting
+
+
+def _name(key: dict[str, Any]) -> str:
+    return f"{key['kind']}/{key['scope']}/{key['version']}"
