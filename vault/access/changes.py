@@ -18,7 +18,7 @@ from keys.keyring import Keyring
 from vault.access.alarms import Alarms
 from vault.access.authority import Authority
 from vault.access.decision import Question, decide
-from vault.access.entries import Request, entry, refused, rule_of
+from vault.access.entries import Request, entry, refused, rule_of, with_reason
 from vault.access.sealing import Alarm, seal, usable_keys, verify
 from vault.access.standing import Standing, Standings
 from vault.access.strangers import Strangers
@@ -38,6 +38,7 @@ from vault.domain.errors import (
 from vault.storage import rows
 from vault.storage.database import Connection, Database
 from vault.storage.errors import RolledBackError, StaleRevisionError
+from vault.storage.maintenance import set_sealed
 
 T = TypeVar("T")
 R = TypeVar("R", bound=rows.SealedRow)
@@ -65,6 +66,10 @@ class Change(Generic[T]):
     """Whether what was loaded before must be loaded again: true of every change to a row of the authority."""
     also: tuple[tuple[Action, dict[str, str]], ...] = ()
     """What else the act was, each with a target: entries of their own, in the same unit."""
+    reason: str = ""
+    """Why, in the words of whoever asked; sealed beside the log."""
+    seals: bool = False
+    """Whether the vault is sealed by it: its entry is the last one until somebody unseals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +242,13 @@ class Changes:
                 change = act(Attempt(unit.connection, standing, request, found))
                 acts = ((action, change.target), *change.also)
                 said = [entry(request, done, target=target, decision=decision) for done, target in acts]
-                unit.append(said, revision=standing.revision, revise=change.revises)
+                notes = []
+                if change.reason:
+                    said[0], note = with_reason(said[0], change.reason, standing.keyring)
+                    notes = [note]
+                unit.append(said, revision=standing.revision, revise=change.revises, notes=notes)
+                if change.seals:
+                    set_sealed(unit.connection)
         except TamperDetectedError:
             # The transaction is gone and every change with it; what it found is not.
             self.alarms.report(found, now_us=request.now_us)

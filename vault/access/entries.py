@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from keys.envelope import NONCE_LENGTH
+from keys.keyring import Keyring
 from vault.access.identities import moment
 from vault.audit.entry import NO_DECISION, Decision, Entry, entry_id
+from vault.audit.reasons import seal_reason
 from vault.domain.actions import Action
 from vault.domain.errors import AccessDeniedError, InvalidInputError, VaultError
 from vault.domain.ids import RequestId
@@ -70,6 +73,12 @@ def refused(
 def rule_of(error: VaultError) -> str:
     """Return the rule that a refusal names, if it names one."""
     return error.rule if isinstance(error, AccessDeniedError | InvalidInputError) else ""
+
+
+def with_reason(said: Entry, reason: str, keyring: Keyring) -> tuple[Entry, tuple[bytes, bytes]]:
+    """Return the entry with the hash of its sealed reason, and the note to store: hash and ciphertext."""
+    digest, sealed = seal_reason(keyring, said.id, reason, nonce=secrets.token_bytes(NONCE_LENGTH))
+    return replace(said, note=digest.hex()), (digest, sealed)
 
 
 def own_origin() -> Origin:

@@ -31,6 +31,12 @@ ONCE: Final = frozenset({"pin", "pin_final_try", "pin_locked"})
 """Rules after which nothing is tried again until the process is started anew."""
 
 
+NOBODY: Final = "nobody"
+"""Reference of the error that a person is needed and none is there."""
+
+PATIENCE: Final = "patience"
+"""Reference of the error that the holder failed a moment ago and is left alone for now."""
+
 LIKELY: Final = {
     "passphrase": "most likely a typing error, or the passphrase of an earlier root key",
     "shamir": "these are shares of another vault or of an earlier root key",
@@ -62,6 +68,11 @@ class Roots:
         with self._lock:
             self._held, self.description = root, told
 
+    def drop(self) -> None:
+        """Hold no root key any more. What failed for good, as a PIN, stays failed."""
+        with self._lock:
+            self._held = None
+
     def open(self, row: RootRow, vault_id: bytes) -> RootKey:
         """Return the root key of ``row``, the copy in force.
 
@@ -83,7 +94,7 @@ class Roots:
         if self._failed is not None and self._failed[0] == version:
             until = self._failed[1]
             if until is None or self._clock() < until:
-                raise UnavailableError("the root key cannot be opened on this node")
+                raise UnavailableError("the root key cannot be opened on this node", reference=PATIENCE)
 
     def _fail(self, version: int, error: UnavailableError) -> None:
         until = None if error.reference in ONCE else self._clock() + AGAIN

@@ -2,8 +2,9 @@
 
 from vault.access.staff import Person
 from vault.assembly.founding import Initialised, initialise
-from vault.assembly.opening import migrate, open_vault
+from vault.assembly.opening import migrate, open_or_wait, open_vault
 from vault.assembly.rootkeys import change_root_key, drill_recovery
+from vault.assembly.sealing import look_at_sealed, unseal_on_host
 from vault.assembly.wrapping import Ask, New, Patient, Sealing, by_reading, nobody
 from vault.policy.policy import Policy
 from vault.settings import Settings
@@ -21,7 +22,10 @@ __all__ = [
     "change_root_key",
     "drill_recovery",
     "initialise",
+    "look_at_sealed",
     "migrate",
     "nobody",
+    "open_or_wait",
     "open_vault",
+    "unseal_on_host",
 ]
