@@ -13,11 +13,15 @@ from api.v1.sealed import SealedHealthAnswer
 from api.v1.told import HealthAnswer, ReadyAnswer
 from vault.domain.errors import SealedError, VaultError
 from vault.service.unsealing import Why
+from vault.service.upkeep import HolderError
 from vault.service.vault import Vault
 
 router: Final = APIRouter(tags=["health"])
 
 UNREADY: Final = 503
+
+HOLDER: Final = HolderError.code
+"""Trouble that stops no request: it is the next start that would fail."""
 
 
 @router.get(
@@ -102,6 +106,6 @@ def _reasons(vault: Vault) -> tuple[str, ...]:
         reasons.append(error.code)
     trouble = vault.upkeep.health.trouble
     # That it was sealed in the last round says nothing of now; the line above does.
-    if trouble and trouble not in {*reasons, SealedError.code}:
+    if trouble and trouble not in {*reasons, SealedError.code, HOLDER}:
         reasons.append(trouble)
     return tuple(reasons)

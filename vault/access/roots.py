@@ -11,11 +11,13 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from keys.errors import DecryptionError, KeysError, WrapperUnavailableError
 from keys.rootkey import RootKey, RootSlot
 from keys.wrappers import KeyWrapper
+from vault.access.leases import Lease
 from vault.domain.errors import InvalidInputError, UnavailableError
 from vault.storage.roots import RootRow
 
@@ -53,6 +55,7 @@ class Roots:
         self._held: RootKey | None = None
         self._failed: tuple[int, datetime | None] | None = None
         self._lock = threading.Lock()
+        self._lease = Lease()
         self.description = ""
         """What sealed it, for operators."""
 
@@ -72,6 +75,7 @@ class Roots:
         """Hold no root key any more. What failed for good, as a PIN, stays failed."""
         with self._lock:
             self._held = None
+            self._lease = Lease()
 
     def open(self, row: RootRow, vault_id: bytes) -> RootKey:
         """Return the root key of ``row``, the copy in force.
@@ -83,12 +87,26 @@ class Roots:
             if self._held is not None and self._held.version == row.version:
                 return self._held
             self._require_patience(row.version)
+            lease = Lease()
             try:
-                self._held, self.description = opened(self._wrappers, row, vault_id)
+                wrappers = partial(lease.of, self._wrappers)
+                self._held, self.description = opened(wrappers, row, vault_id)
             except UnavailableError as error:
                 self._fail(row.version, error)
             self._failed = None
+            self._lease = lease
             return self.held
+
+    def renew(self) -> None:
+        """Have the holder prolong what it is let in with, when that is due. For a timer; may take its time.
+
+        Raises HolderError, with what to do next, when that fails or its end is
+        near. The root key stays held; it is the next start that would fail.
+        """
+        with self._lock:
+            lease = self._lease
+        # Not under the lock: the holder may be slow, and nobody who decides has to wait for it.
+        lease.renew(self._clock())
 
     def _require_patience(self, version: int) -> None:
         if self._failed is not None and self._failed[0] == version:

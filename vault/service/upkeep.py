@@ -22,6 +22,7 @@ from keys.keyring import Keyring
 from vault.access.alarms import sweep
 from vault.access.changes import Changes
 from vault.access.identities import DAY_US, MINUTE_US
+from vault.access.leases import HolderError
 from vault.access.sealing import Alarm
 from vault.access.throttle import tidy
 from vault.audit.integrator import Integrator
@@ -104,6 +105,7 @@ class Upkeep:
                 self._try(self._integrate, now_us),
                 self._try(self._sweep, now_us),
                 self._try(self._forget, now_us),
+                self._try(self._renew, now_us),
             ]
         trouble = next(filter(None, troubles), "")
         self.health = Health(self._integrated, trouble, self.health.since_us if trouble else now_us)
@@ -173,6 +175,13 @@ class Upkeep:
                 forget_replays(connection, before_us=now_us - REPLAYS_US)
             self._next_replays = now_us + MINUTE_US
 
+    def _renew(self, _now_us: int) -> None:
+        try:
+            self._changes.standings.roots.renew()
+        except HolderError as error:
+            self._say(error.detail)
+            raise
+
     def _report(self, error: TamperDetectedError, now_us: int) -> None:
         """Say in the log that the log does not verify. Where that cannot be said, health says it."""
         try:
@@ -183,3 +192,6 @@ class Upkeep:
     def _loop(self) -> None:
         while not self._stop.wait(PERIOD_S):
             self.round()
+
+
+__all__ = ["Health", "HolderError", "Upkeep"]
