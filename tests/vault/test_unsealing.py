@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from argon2.exceptions import HashingError
+from sqlalchemy import update
 
+from keys.rootkey import RootKey
 from keys.secret import SecretText
 from keys.wrappers.shamir import ShamirWrapper
 from tests.support.furnished import POLICY, START
-from vault.access.standing import Standings, Why
+from vault.access.entries import Request
+from vault.access.standing import Standing, Standings, Why
+from vault.access.unsealing import UNSEALER, unseal
 from vault.assembly import New, Person, Policy, Sealing, Settings, change_root_key, initialise, open_or_wait
 from vault.audit.entry import Entry, decode
-from vault.domain.errors import ConflictError, InvalidInputError, SealedError, TooManyAttemptsError
+from vault.domain.errors import ConflictError, InvalidInputError, TooManyAttemptsError, UnavailableError
 from vault.domain.ids import RequestId
 from vault.domain.model import Origin, Role
 from vault.service.vault import Vault
+from vault.storage import tables
 from vault.storage.log import read_entries
 from vault.storage.maintenance import set_sealed
 
@@ -181,26 +188,107 @@ def test_each_node_in_shares_needs_its_own_unseal(in_shares: Bench) -> None:
     assert [entry.action for entry in in_shares.log(one)] == ["vault:init", *["vault:unseal"] * 2]
 
 
-def test_a_seal_while_shares_are_opened_wins(in_shares: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = in_shares.start(), in_shares.start()
-    for share in in_shares.shares[:2]:
-        in_shares.share(one, share)
-    in_shares.share(other, in_shares.shares[0])
-    read = Standings.read_with
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], object]) -> None:
+    """Have others ``act`` each time that an unseal has read what stands, before it appends."""
+    read, times = Standings.read_with, itertools.count()
 
-    def sealed_after(standings: Standings, root: object) -> object:
-        found = read(standings, root)  # type: ignore[arg-type]
-        monkeypatch.setattr(Standings, "read_with", read)
-        # What an administrator's seal does to the counter, between the reading and the append.
-        with one.changes.database.writing() as connection:
-            set_sealed(connection)
+    def reading(standings: Standings, root: RootKey) -> tuple[Standing, bool] | None:
+        found = read(standings, root)
+        act(next(times))
         return found
 
-    monkeypatch.setattr(Standings, "read_with", sealed_after)
-    with pytest.raises(SealedError):
+    monkeypatch.setattr(Standings, "read_with", reading)
+
+
+def opened_by_one(bench: Bench) -> tuple[Vault, Vault]:
+    """Return a node that was unsealed, and another that lacks one share."""
+    one, other = bench.start(), bench.start()
+    for share in bench.shares[:2]:
+        bench.share(one, share)
+    bench.share(other, bench.shares[0])
+    return one, other
+
+
+def raise_revision(vault: Vault, *, sealed: bool = False) -> None:
+    """Do what any change to what decisions rest on does to the counter; or what a seal does."""
+    with vault.changes.database.writing() as connection:
+        connection.execute(update(tables.counter).values(revision=tables.counter.c.revision + 1))
+        if sealed:
+            set_sealed(connection)
+
+
+def test_a_seal_while_shares_are_opened_wins(in_shares: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = opened_by_one(in_shares)
+    meanwhile(monkeypatch, lambda _: raise_revision(one, sealed=True))
+    with pytest.raises(ConflictError, match="sealed meanwhile"):
         in_shares.share(other, in_shares.shares[1])
     assert other.is_sealed
     assert one.counts().sealed_everywhere
+    assert in_shares.log(one)[-1].action == "vault:unseal"
+
+
+def test_a_seal_after_another_change_wins_too(in_shares: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = opened_by_one(in_shares)
+    read = Standings.read_with
+
+    def reading(standings: Standings, root: RootKey) -> tuple[Standing, bool] | None:
+        found = read(standings, root)
+        if found is not None and not found[1]:
+            raise_revision(one)
+            # The append finds another revision; before it is read again, an administrator seals.
+            monkeypatch.setattr(Standings, "read_with", sealed_first)
+        return found
+
+    def sealed_first(standings: Standings, root: RootKey) -> tuple[Standing, bool] | None:
+        raise_revision(one, sealed=True)
+        return read(standings, root)
+
+    monkeypatch.setattr(Standings, "read_with", reading)
+    with pytest.raises(ConflictError, match="sealed meanwhile"):
+        in_shares.share(other, in_shares.shares[1])
+    assert one.counts().sealed_everywhere
+
+
+def test_other_changes_meanwhile_do_not_stop_an_unseal(
+    in_shares: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = opened_by_one(in_shares)
+    meanwhile(monkeypatch, lambda times: raise_revision(one) if times < 3 else None)
+    assert in_shares.share(other, in_shares.shares[1]) == 2
+    assert not other.is_sealed
+
+
+def test_an_unseal_that_is_always_overtaken_gives_up(
+    in_shares: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = opened_by_one(in_shares)
+    meanwhile(monkeypatch, lambda _: raise_revision(one))
+    with pytest.raises(ConflictError, match="by others"):
+        in_shares.share(other, in_shares.shares[1])
+    assert other.is_sealed
+
+
+def test_another_root_key_unseals_nothing(in_shares: Bench) -> None:
+    vault = in_shares.start()
+    request = Request(actor=UNSEALER, origin=ORIGIN, now_us=vault.now_us())
+    with pytest.raises(ConflictError, match="another root key"):
+        unseal(vault.changes.database, vault.standings, RootKey.generate(2), request, target={})
+
+
+def test_without_memory_for_the_hash_it_is_no_wrong_passphrase(
+    in_words: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = in_words.start()
+
+    def exhausted(*_: object, **_more: object) -> bytes:
+        raise HashingError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("keys.wrappers.passphrase.hash_secret_raw", exhausted)
+        with pytest.raises(UnavailableError, match="free 256 MiB"):
+            in_words.passphrase(vault, PASSPHRASE)
+    assert in_words.passphrase(vault, PASSPHRASE) == 1
+    assert vault.standings.try_to_open() is None
 
 
 def test_a_root_key_changed_meanwhile_is_not_opened(in_shares: Bench) -> None:

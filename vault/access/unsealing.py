@@ -32,10 +32,16 @@ from vault.access.standing import PEOPLE, Standing, Standings, Why
 from vault.access.strangers import Strangers
 from vault.audit.journal import Journal
 from vault.domain.actions import Action
-from vault.domain.errors import ConflictError, InvalidInputError, TooManyAttemptsError, UnavailableError
+from vault.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    SealedError,
+    TooManyAttemptsError,
+    UnavailableError,
+)
 from vault.domain.model import Actor, ActorKind, Origin
 from vault.storage.database import Database
-from vault.storage.errors import StaleRevisionError
+from vault.storage.errors import RolledBackError, StaleRevisionError
 from vault.storage.maintenance import clear_sealed
 from vault.storage.roots import RootRow, read_roots
 
@@ -51,6 +57,9 @@ ATTEMPTS: Final = 8
 
 UNSEALER: Final = Actor(kind=ActorKind.OPERATOR, id="unseal", name="unseal")
 """Whoever brings what opens the root key; the entry says from which address."""
+
+
+_SEALED_SINCE: Final = "the vault was sealed meanwhile; if it is to be unsealed, begin again"
 
 
 class _Refusal(NamedTuple):
@@ -252,7 +261,7 @@ def unseal(
             raise ConflictError("another root key is in force since: begin again")
         standing, sealed = found
         if sealed and was_sealed is False:
-            raise ConflictError("the vault was sealed meanwhile; if it is to be unsealed, begin again")
+            raise ConflictError(_SEALED_SINCE)
         was_sealed = sealed
         said = {**target, "version": str(root.version), "flag": "cleared" if sealed else "clear"}
         try:
@@ -261,8 +270,10 @@ def unseal(
                     clear_sealed(unit.connection)
                 entries = [entry(request, Action.VAULT_UNSEAL, target=said)]
                 unit.append(entries, revision=standing.revision, revise=sealed)
-        except StaleRevisionError:
+        except (StaleRevisionError, RolledBackError):
             continue
+        except SealedError:
+            raise ConflictError(_SEALED_SINCE) from None
         return standing, unit.receipts[0].index
     raise ConflictError("this was changed by others at the same time; ask again")
 
