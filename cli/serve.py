@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -165,11 +165,8 @@ def _supervise(
 
     from vault.assembly import open_or_wait
 
-    def refuse(what: str) -> NoReturn:
-        raise _needs_one(what)
-
     # Once here, so that what would fail in every worker fails as one error.
-    with closing(open_or_wait(settings, ask=refuse)) as vault:
+    with closing(open_or_wait(settings)) as vault:
         state = vault.unsealing.state()
         if state.by_people:
             raise _needs_one(state.holder)

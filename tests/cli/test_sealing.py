@@ -20,6 +20,7 @@ import pytest
 
 from tests.cli.conftest import Command
 from tests.cli.test_root_keys import PASSPHRASE, PEOPLE, lines
+from tests.cli.town import Town
 from tests.support.furnished import POLICY
 from vault.assembly import Settings, open_vault
 from vault.storage.maintenance import set_sealed
@@ -191,3 +192,43 @@ def test_recovery_clears_the_seal_when_the_holder_is_lost(command: Command, home
 )
 def test_options_that_do_not_go_together(command: Command, arguments: tuple[str, ...]) -> None:
     assert command(*arguments).code == 2
+
+
+def test_several_workers_are_refused_where_people_open(
+    command: Command, home: Path, migrated_postgres_url: str
+) -> None:
+    shares = command(
+        "init",
+        "--home",
+        home,
+        "--policy",
+        POLICY,
+        *PEOPLE,
+        "--root-key",
+        "shamir:2/3",
+        "--database-url",
+        migrated_postgres_url,
+    )
+    assert shares.code == 0, shares.err
+    refused = command("serve", "--home", home, "--port", "0", "--workers", "2")
+    assert (refused.code, "only one process" in refused.err) == (2, True)
+
+
+def test_one_administrator_seals_and_the_host_unseals(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Town() as town:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(town.config))
+        mine = ("--profile", town.cast.administrator.profile)
+        sealed = command("seal", *mine, "--reason", "drill")
+        assert sealed.code == 0, sealed.err
+        assert sealed.out.startswith("Sealed, from log index ")
+        assert ready(town.url)["why"] == "sealed"
+        again = command("seal", *mine)
+        assert (again.code, "sealed" in again.err) == (7, True)
+        assert command("unseal", "--home", town.host.home).code == 0
+        ends = time.monotonic() + WAIT_S
+        while ready(town.url)["status"] != "ready":
+            assert time.monotonic() < ends
+            time.sleep(0.1)
+        assert command("status", *mine).code == 0
