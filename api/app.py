@@ -22,12 +22,13 @@ from api.errors import (
 )
 from api.faults import report
 from api.metrics import Metrics
-from api.session import Bearers, Gate
-from api.v1 import entrance, health, keys, oauth, oversight, people, rights, single, subjects
+from api.session import Bearers, Gate, Shutter
+from api.v1 import entrance, health, keys, oauth, oversight, people, rights, sealing, single, subjects
 from api.v1.calls import HashingQueue
 from api.v1.documents import openapi_document
 from api.v1.hot import HotRoutes
 from vault.domain.errors import InvalidInputError, VaultError
+from vault.service.unsealing import THIS_HOST, Near
 from vault.service.vault import Vault
 
 VERSION: Final = "0.1.0"
@@ -46,6 +47,7 @@ _ROUTERS: Final = (
     subjects.router,
     oversight.router,
     keys.router,
+    sealing.router,
     health.router,
 )
 
@@ -64,18 +66,23 @@ _RULES: Final = {
 """Rules of parameters by the words of the library that checks them. Others are ``type``."""
 
 
-def build_app(vault: Vault) -> Edge:
-    """Return the ASGI application of ``vault``, whose upkeep it starts and which it closes at the end."""
+def build_app(vault: Vault, unseal_networks: Iterable[str] = THIS_HOST) -> Edge:
+    """Return the ASGI application of ``vault``, whose upkeep it starts and which it closes at the end.
+
+    An unseal may come from ``unseal_networks``, in CIDR form. Raises InvalidInputError.
+    """
     metrics = Metrics()
     bearers = Bearers(vault.sessions, vault.now_us)
+    near = Near(unseal_networks)
     inner = routed()
     inner.state.vault = vault
     inner.state.metrics = metrics
     inner.state.hashing = HashingQueue()
     return Edge(
         HotRoutes(vault, bearers, metrics),
-        Gate(inner, bearers),
+        Gate(inner, bearers, near),
         metrics,
+        Shutter(vault, bearers, near),
         start=vault.start,
         stop=vault.close,
     )

@@ -27,6 +27,7 @@ from api.bodies import header_map
 from api.errors import problem_of
 from api.faults import report
 from api.metrics import OTHER, Metrics
+from api.session import Shutter
 from api.v1.hot import HotRoutes, refuse_key
 from vault.domain.model import Origin
 
@@ -44,6 +45,7 @@ class Edge:
         hot: HotRoutes,
         gate: Application,
         metrics: Metrics,
+        shutter: Shutter,
         *,
         start: Callable[[], None],
         stop: Callable[[], None],
@@ -52,6 +54,7 @@ class Edge:
         self._routes = hot.routes
         self._gate = gate
         self._metrics = metrics
+        self._shutter = shutter
         self._start = start
         self._stop = stop
 
@@ -60,7 +63,7 @@ class Edge:
         kind = scope["type"]
         if kind == "http":
             route = self._routes.get(scope["path"])
-            if route is not None:
+            if route is not None and not self._shutter.closed:
                 await self._hot.serve(route, scope, receive, send)
             else:
                 await self._serve(scope, receive, send)
@@ -90,6 +93,7 @@ class Edge:
             await send(message)
 
         try:
+            self._shutter.require_open(scope["method"], scope["path"], state["origin"].address)
             if scope["method"] not in READS:
                 refuse_key(headers)
             await self._gate(scope, receive, answer)

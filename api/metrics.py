@@ -24,6 +24,8 @@ class Gauges:
     revision: int
     trouble: bool
     """Whether the last round of upkeep failed."""
+    sealed: bool = False
+    """Whether the process serves nothing."""
 
 
 class Metrics:
@@ -64,6 +66,8 @@ def _measured(gauges: Gauges) -> Iterator[str]:
     yield f"piivault_revision {gauges.revision}"
     yield from _head("piivault_upkeep_trouble", "gauge", "1 when the last round of upkeep failed.")
     yield f"piivault_upkeep_trouble {int(gauges.trouble)}"
+    yield from _head("piivault_sealed", "gauge", "1 when the vault is sealed and nothing is served.")
+    yield f"piivault_sealed {int(gauges.sealed)}"
 
 
 def _head(name: str, kind: str, text: str) -> tuple[str, str]:

@@ -13,17 +13,19 @@ Guarantees
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Final
 
 from anyio import to_thread
 
 from api.asgi import Application, Receive, Scope, Send
 from api.bodies import header_map, require_unique
+from api.errors import NOT_FOUND, HttpError
 from vault.domain.actions import Action
-from vault.domain.errors import AuthenticationError
+from vault.domain.errors import AuthenticationError, SealedError
 from vault.domain.model import Actor, Origin
 from vault.service.sessions import Admitted, Sessions
+from vault.service.vault import Vault
 
 PUBLIC: Final = (
     ("GET", "/healthz"),
@@ -40,6 +42,19 @@ PUBLIC: Final = (
 
 LOOPBACK_ONLY: Final = (("GET", "/metrics"),)
 """Public to this host."""
+
+UNSEAL: Final = "/v1/unseal"
+UNSEALING: Final = (("DELETE", UNSEAL), ("GET", UNSEAL), ("POST", UNSEAL))
+"""Public to the networks that an unseal may come from; to everybody else there is no such route."""
+
+WHEN_SEALED: Final = (
+    ("GET", "/healthz"),
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+    ("GET", "/readyz"),
+    ("GET", "/v1/audit/key"),
+)
+"""What is answered by a process that holds no keys, beside an unseal. Everything else is ``sealed``."""
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 
@@ -101,6 +116,10 @@ class Bearers:
         self._hold(header or b"", admitted)
         return admitted.actor
 
+    def forget(self) -> None:
+        """Forget every header that was shown."""
+        self._held.clear()
+
     def _hold(self, header: bytes, admitted: Admitted) -> None:
         if admitted.revision != self._revision or len(self._held) >= MOST_HELD:
             self._held.clear()
@@ -123,9 +142,10 @@ class Bearers:
 class Gate:
     """Lets a request through with its actor in ``scope["state"]``, or raises."""
 
-    def __init__(self, inner: Application, bearers: Bearers) -> None:
+    def __init__(self, inner: Application, bearers: Bearers, near: Container[str]) -> None:
         self._inner = inner
         self._bearers = bearers
+        self._near = near
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Authenticate unless the route is public. ``scope["state"]["origin"]`` is there already."""
@@ -133,10 +153,37 @@ class Gate:
         origin: Origin = state["origin"]
         headers = header_map(scope["headers"])
         require_unique(scope["headers"], headers)
-        if not is_public(scope["method"], scope["path"], origin.address):
+        asked = scope["method"], scope["path"]
+        near = origin.address in self._near
+        if not is_public(*asked, origin.address) and not (near and asked in UNSEALING):
             header = headers.get(b"authorization")
             state["actor"] = self._bearers.known(header) or await self._bearers.identify(header, origin)
+        if scope["path"] == UNSEAL and not near:
+            raise HttpError(NOT_FOUND)
         await self._inner(scope, receive, send)
+
+
+class Shutter:
+    """Closes everything of a sealed vault but what takes no keys."""
+
+    def __init__(self, vault: Vault, bearers: Bearers, near: Container[str]) -> None:
+        self._vault = vault
+        self._bearers = bearers
+        self._near = near
+
+    @property
+    def closed(self) -> bool:
+        """Whether the vault is sealed. HOT."""
+        return self._vault.is_sealed
+
+    def require_open(self, method: str, path: str, address: str) -> None:
+        """Return if this may be asked now. Raises SealedError, also for what does not exist."""
+        if not self._vault.is_sealed:
+            return
+        self._bearers.forget()
+        asked = (method, path)
+        if asked not in WHEN_SEALED and not (asked in UNSEALING and address in self._near):
+            raise SealedError("the vault is sealed")
 
 
 def is_public(method: str, path: str, address: str) -> bool:

@@ -104,7 +104,7 @@ def open_hot(site: Site) -> Hot:
     standings = Standings(
         database, Roots(partial(wrapper_of, site.settings, nobody), lambda: datetime.now(UTC))
     )
-    account = standings.current.authority.services[site.client_id]
+    account = standings.open().authority.services[site.client_id]
     held = next(iter(account.credentials))
     actor = standings.current.authority.credentials_by_id[held.id].actor
     assert actor.kind is ActorKind.SERVICE

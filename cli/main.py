@@ -15,7 +15,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from cli import retire, serve, status
+from cli import retire, sealing, serve, status
 from cli.command import MARKUP, group
 from cli.demo import command as demo
 from cli.errors import INTERRUPTED, OTHER, Failure, failure_of
@@ -43,7 +43,20 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback(help=ABOUT)(_options)
-    for part in (setup, serve, status, demo, login, staff, services, grants, tokens, files, subjects):
+    for part in (
+        setup,
+        serve,
+        status,
+        sealing,
+        demo,
+        login,
+        staff,
+        services,
+        grants,
+        tokens,
+        files,
+        subjects,
+    ):
         part.add_to(app)
     key = group("keys", "Keys and what hangs on them.", parent=app)
     keys.add_to(key)

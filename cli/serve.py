@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -66,7 +66,8 @@ def serve(
     """Serve the vault over HTTPS until it is interrupted or terminated.
 
     Without a certificate it listens on this host alone. Asks for the passphrase
-    or the shares, if that is what seals the root key.
+    or the shares, if that is what seals the root key; where nobody can be asked
+    it starts sealed and waits for "piivault unseal".
     """
     from vault.settings import Settings
 
@@ -118,10 +119,10 @@ def application(settings: Settings, ask: Ask | None = None) -> Any:
     """Return the application of a newly opened vault; the server starts and closes it."""
     from api.app import build_app
     from cli.memory import keep_to_itself
-    from vault.assembly import nobody, open_vault
+    from vault.assembly import nobody, open_or_wait
 
     keep_to_itself()
-    served = build_app(open_vault(settings, ask=ask or nobody))
+    served = build_app(open_or_wait(settings, ask=ask or nobody), settings.unseal_networks)
     # A batch makes thousands of values that live for a moment. Searching everything loaded for cycles
     # after each few hundred of them costs a tenth of the work and finds nothing.
     gc.collect()
@@ -162,17 +163,24 @@ def _supervise(
     """Run one process per worker."""
     from uvicorn.supervisors import Multiprocess
 
-    from vault.assembly import open_vault
-
-    def refuse(what: str) -> NoReturn:
-        # Each worker, and each that takes the place of one, would have to ask again.
-        raise _refused("server.workers", "asks", f"the root key needs its {what}: only one process can ask")
+    from vault.assembly import open_or_wait
 
     # Once here, so that what would fail in every worker fails as one error.
-    open_vault(settings, ask=refuse).close()
+    with closing(open_or_wait(settings)) as vault:
+        state = vault.unsealing.state()
+        if state.by_people:
+            raise _needs_one(state.holder)
     config.app = functools.partial(worker_application, settings)
     announce()
     Multiprocess(config, sockets=[listener]).run()
+
+
+def _needs_one(what: str) -> InvalidInputError:
+    # Each worker, and each that takes the place of one, would have to be given it again, and nobody could
+    # say which one a request to unseal reaches.
+    return _refused(
+        "server.workers", "asks", f"the root key needs its {what}: only one process can be given it"
+    )
 
 
 def _bound(settings: Settings) -> socket.socket:

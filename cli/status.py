@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from cli.command import add
+from cli.errors import ProblemError
 from cli.local.homes import Home, home_of
 from cli.local.state import local_state
 from cli.output import Output
 from cli.remote.command import CaFile, Profile, Url
-from cli.remote.server import Target, connect
+from cli.remote.server import Answer, Server, Target, connect
+from vault.domain.errors import AuthenticationError, SealedError, UnavailableError
 
 SETTINGS = "piivault.toml"
 
@@ -46,12 +49,26 @@ def status(
         raw: bytes | Mapping[str, Any] = state
     else:
         with connect(Target(url=url, ca_file=ca_file, profile=profile)) as server:
-            answer = server.get("/v1/status")
+            answer = _asked(server)
         state, raw = answer.body, answer.raw
     if out.as_json:
         out.document(raw)
     else:
         out.pairs(_lines(state))
+
+
+def _asked(server: Server) -> Answer:
+    """Return the state; of a sealed server, where nobody can log in, how far its unseal is."""
+    try:
+        return server.get("/v1/status")
+    except (AuthenticationError, ProblemError) as error:
+        if isinstance(error, ProblemError) and error.code != SealedError.code:
+            raise
+        with suppress(ProblemError, UnavailableError):
+            answer = server.get("/v1/unseal", public=True)
+            if answer.body["sealed"]:
+                return answer
+        raise
 
 
 def _is_of_this_host(url: str | None, home: Path | None, folder: Path) -> bool:
@@ -64,6 +81,9 @@ def _is_of_this_host(url: str | None, home: Path | None, folder: Path) -> bool:
 
 
 def _lines(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    if "holder" in state:
+        yield from _unseal_lines(state)
+        return
     yield "vault", state["vault_id"]
     if "home" in state:
         yield "folder", state["home"]
@@ -75,8 +95,17 @@ def _lines(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     if "integrated" in state:
         yield "in the signed tree", f"{state['integrated']:,}"
         yield "trouble", state["trouble"] or "none"
+    if "log_key" not in state:
+        return
     yield "log key", state["log_key"]
     late = ", ".join(state["late_keys"])
     said = f"{state['keys']}: past their time: {late}" if late else state["keys"]
     compromised = ", ".join(state["compromised_keys"])
     yield "keys", f"{said}; compromised: {compromised}" if compromised else said
+
+
+def _unseal_lines(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    yield "sealed", state["why"]
+    yield "root key", state["holder"]
+    if state["needed"] is not None:
+        yield "shares", f"{state['given']} of {state['needed']}"

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from vault.access.networks import parse_networks
 from vault.domain.errors import InvalidInputError
+from vault.service.unsealing import THIS_HOST
 
 FILE: Final = "piivault.toml"
 
@@ -35,6 +37,8 @@ host = "127.0.0.1"
 port = 8443
 # certificate = "tls/certificate.pem"
 # private_key = "tls/private-key.pem"
+# From where a sealed server may be unsealed over the network; this host alone unless said.
+# unseal_networks = ["127.0.0.0/8", "::1/128"]
 """
 
 _KEYS: Final[dict[str, frozenset[str]]] = {
@@ -44,7 +48,7 @@ _KEYS: Final[dict[str, frozenset[str]]] = {
     "pkcs11": frozenset({"module", "token", "key", "pin_file"}),
     "aws_kms": frozenset({"key", "region", "endpoint"}),
     "log": frozenset({"checkpoint"}),
-    "server": frozenset({"host", "port", "certificate", "private_key", "workers"}),
+    "server": frozenset({"host", "port", "certificate", "private_key", "workers", "unseal_networks"}),
 }
 
 
@@ -66,6 +70,8 @@ class Settings:
     workers: int
     wrappers: Mapping[str, Mapping[str, str]]
     """Where this host finds what seals the root key: a table each, as it stands in the file."""
+    unseal_networks: tuple[str, ...] = THIS_HOST
+    """Where an unseal may come from, in CIDR form."""
 
     @classmethod
     def load(cls, home: Path) -> Settings:
@@ -91,6 +97,7 @@ class Settings:
             certificate=_path(home, data, "server", "certificate"),
             private_key=_path(home, data, "server", "private_key"),
             workers=_number(server, "server.workers", 1, lowest=1, highest=64),
+            unseal_networks=_networks(server),
             wrappers={name: _texts(data[name], name) for name in WRAPPERS if name in data},
         )
 
@@ -134,6 +141,18 @@ def _text(table: dict[str, Any], path: str, default: str) -> str:
     if not isinstance(value, str):
         raise _refused(path, "type", "a text is needed")
     return value
+
+
+def _networks(server: dict[str, Any]) -> tuple[str, ...]:
+    path = "server.unseal_networks"
+    found = server.get("unseal_networks", list(THIS_HOST))
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise _refused(path, "type", "a list of texts is needed")
+    try:
+        parse_networks(found)
+    except InvalidInputError as error:
+        raise _refused(path, error.rule, "a list of networks in CIDR form is needed") from None
+    return tuple(found)
 
 
 def _texts(table: dict[str, Any], name: str) -> dict[str, str]:

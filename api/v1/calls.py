@@ -99,12 +99,15 @@ GrantPath = Annotated[str, _identity("grt", "id of a grant")]
 ApprovalPath = Annotated[str, _identity("apr", "id of an approval")]
 
 
-def reading(shape: type[S], *, optional: bool = False) -> Any:
-    """Return the dependency that reads a body of ``shape``; ``optional``: an empty one is ``{}``."""
+def reading(shape: type[S], *, optional: bool = False, most: int = MAX_SMALL_BODY) -> Any:
+    """Return the dependency that reads a body of ``shape``, of ``most`` bytes.
+
+    ``optional``: an empty one is ``{}``.
+    """
     reader = Reader(shape)
 
     async def read(request: Request) -> S:
-        body = await read_body(request.receive, _declared(request), MAX_SMALL_BODY)
+        body = await read_body(request.receive, _declared(request), most)
         if optional and not body:
             body = b"{}"
         else:

@@ -14,7 +14,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.v1 import asked, suspicion, told, told_subjects
+from api.v1 import asked, sealed, suspicion, told, told_subjects
 from api.v1.examples import EXAMPLES
 from api.v1.hot_examples import HOT_OPERATIONS
 from vault.domain.actions import Action
@@ -213,7 +213,7 @@ def _schemas() -> dict[str, Any]:
     kinds = [
         kind
         for kind in dict.fromkeys(
-            kind for module in (asked, suspicion, told, told_subjects) for kind in _types(module)
+            kind for module in (asked, sealed, suspicion, told, told_subjects) for kind in _types(module)
         )
         if issubclass(kind, msgspec.Struct) and kind is not msgspec.Struct
     ]

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
-from api.v1 import asked, suspicion, told, told_subjects
+from api.v1 import asked, sealed, suspicion, told, told_subjects
 from api.v1.hot_examples import LEAF, PHONE, SUBJECT
 from vault.domain.model import Reveal
+from vault.service.unsealing import Why
 
 STAFF: Final = "stf_00112233445566778899"
 SERVICE: Final = "svc_8899aabbccddeeff0011"
@@ -230,6 +231,13 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     ),
     told.HealthAnswer(status="alive"),
     told.ReadyAnswer(status="ready", keys="green"),
+    sealed.SealBody(reason="a laptop of an administrator is missing"),
+    sealed.UnsealBody(share="academic acid …, the 33 words of one share"),
+    sealed.SealedAnswer(**LOGGED),
+    sealed.SealStateAnswer(sealed=True, why=Why.WAITING, holder="shamir", given=1, needed=2),
+    sealed.SealedHealthAnswer(
+        status="unready", reasons=("sealed",), why=Why.WAITING, holder="shamir", given=1, needed=2
+    ),
 )
 
 EXAMPLES: Final[Mapping[type[msgspec.Struct], Any]] = MappingProxyType(

@@ -9,13 +9,19 @@ from fastapi import APIRouter, Request, Response
 from api.metrics import MEDIA_TYPE, Gauges, Metrics
 from api.v1.calls import Asked, answer
 from api.v1.documents import PUBLIC, documented, problems
+from api.v1.sealed import SealedHealthAnswer
 from api.v1.told import HealthAnswer, ReadyAnswer
-from vault.domain.errors import VaultError
+from vault.domain.errors import SealedError, VaultError
+from vault.service.unsealing import Why
+from vault.service.upkeep import HolderError
 from vault.service.vault import Vault
 
 router: Final = APIRouter(tags=["health"])
 
 UNREADY: Final = 503
+
+HOLDER: Final = HolderError.code
+"""Trouble that stops no request: it is the next start that would fail."""
 
 
 @router.get(
@@ -44,6 +50,8 @@ async def alive(_call: Asked) -> Response:
 def ready(call: Asked) -> Response:
     """503 with the reasons when the vault is sealed, its database away, or its log does not verify."""
     reasons = _reasons(call.vault)
+    if "sealed" in reasons and (told := _sealed(call.vault, reasons)) is not None:
+        return answer(told, UNREADY)
     if reasons:
         return answer(HealthAnswer("unready", reasons), UNREADY)
     return answer(ReadyAnswer("ready", keys=call.vault.status().keys.value))
@@ -61,24 +69,43 @@ def ready(call: Asked) -> Response:
 def metrics(call: Asked, request: Request) -> Response:
     """Show counts by route and status. Without a bearer for this host only."""
     counted: Metrics = request.app.state.metrics
-    status = call.vault.status()
+    counts = call.vault.counts()
     gauges = Gauges(
-        log_index=status.next_index,
-        integrated=status.health.integrated,
-        revision=status.revision,
-        trouble=bool(status.health.trouble),
+        log_index=counts.next_index,
+        integrated=counts.integrated,
+        revision=counts.revision,
+        trouble=bool(counts.trouble),
+        sealed=counts.sealed,
     )
     return Response(counted.render(gauges), headers={"content-type": MEDIA_TYPE.decode("ascii")})
+
+
+def _sealed(vault: Vault, reasons: tuple[str, ...]) -> SealedHealthAnswer | None:
+    """Return what a sealed process waits for; None when the database cannot be asked."""
+    try:
+        state = vault.unsealing.state()
+    except VaultError:
+        return None
+    # Of a vault that was sealed a moment ago this process may not know yet.
+    return SealedHealthAnswer(
+        "unready",
+        reasons,
+        why=state.why or Why.SEALED,
+        holder=state.holder,
+        given=state.given,
+        needed=state.needed,
+    )
 
 
 def _reasons(vault: Vault) -> tuple[str, ...]:
     reasons = []
     try:
-        if vault.status().sealed:
+        if vault.counts().sealed:
             reasons.append("sealed")
     except VaultError as error:
         reasons.append(error.code)
     trouble = vault.upkeep.health.trouble
-    if trouble and trouble not in reasons:
+    # That it was sealed in the last round says nothing of now; the line above does.
+    if trouble and trouble not in {*reasons, SealedError.code, HOLDER}:
         reasons.append(trouble)
     return tuple(reasons)

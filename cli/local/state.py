@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from vault.domain.errors import SealedError
+
+if TYPE_CHECKING:
+    from vault.assembly import Settings
 
 
 def local_state(home: Path) -> dict[str, Any]:
-    """Return what the vault in ``home`` is, without a server.
+    """Return what the vault in ``home`` is, without a server; of a sealed one what needs no key.
 
     Raises InvalidInputError when there is none, UnavailableError when its
     database or root key cannot be used.
@@ -16,7 +21,10 @@ def local_state(home: Path) -> dict[str, Any]:
     from vault.assembly import Settings, open_vault
 
     settings = Settings.load(home)
-    vault = open_vault(settings, ask=asker(None))
+    try:
+        vault = open_vault(settings, ask=asker(None))
+    except SealedError:
+        return _of_sealed(settings)
     try:
         status = vault.status()
     finally:
@@ -33,4 +41,19 @@ def local_state(home: Path) -> dict[str, Any]:
         "keys": status.keys.value,
         "late_keys": list(status.late),
         "compromised_keys": list(status.compromised),
+    }
+
+
+def _of_sealed(settings: Settings) -> dict[str, Any]:
+    from vault.assembly import look_at_sealed
+
+    shut = look_at_sealed(settings)
+    return {
+        "home": str(settings.home),
+        "vault_id": shut.vault_id,
+        "database": shut.database,
+        "root_key": shut.state.holder,
+        "revision": shut.counts.revision,
+        "sealed": True,
+        "next_index": shut.counts.next_index,
     }

@@ -71,9 +71,9 @@ class Server:
         """Return the answer to a GET. ``params`` that are None are left out."""
         return self._call("GET", path, params=params, public=public)
 
-    def delete(self, path: str, *, params: Mapping[str, Any] | None = None) -> Answer:
+    def delete(self, path: str, *, params: Mapping[str, Any] | None = None, public: bool = False) -> Answer:
         """Return the answer to a DELETE."""
-        return self._call("DELETE", path, params=params)
+        return self._call("DELETE", path, params=params, public=public)
 
     def post(
         self,

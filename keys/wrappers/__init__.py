@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from keys.secret import SecretBytes
 
@@ -25,4 +25,16 @@ class KeyWrapper(Protocol):
 
     def describe(self) -> str:
         """Return one line for operators: what seals the root key, and which one; never a secret."""
+        ...
+
+
+@runtime_checkable
+class RenewedWrapper(Protocol):
+    """A wrapper that is let in for a time only, which it can prolong."""
+
+    def renew(self) -> int:
+        """Prolong it; return the seconds until the next call is due, half of what is left then.
+
+        0 is never: it does not end. Raises WrapperUnavailableError.
+        """
         ...

@@ -207,7 +207,8 @@ def test_vault_starts_and_stops_with_the_server() -> None:
         told.append("stop")
         threads.append(threading.get_ident() == main)
 
-    edge = Edge(hot, gate, Metrics(), start=lambda: told.append("start"), stop=stop)
+    shutter: Any = SimpleNamespace(closed=False)
+    edge = Edge(hot, gate, Metrics(), shutter, start=lambda: told.append("start"), stop=stop)
     with TestClient(edge):
         assert told == ["start"]
     assert told == ["start", "stop"]

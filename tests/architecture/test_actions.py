@@ -26,6 +26,7 @@ SHOWN_NOT_PERMITTED = {
     Action.SERVICE_AUTHENTICATE: "whoever shows a client secret",
     Action.STAFF_ENROL: "whoever shows an invitation",
     Action.STAFF_PASSWORD: "whoever shows password and code",
+    Action.VAULT_UNSEAL: "whoever brings the passphrase, or shares enough",
 }
 """Actions that no role or grant permits: whoever asks proves it by what they bring."""
 
@@ -84,4 +85,11 @@ def test_action_is_a_noun_and_a_verb(action: Action) -> None:
 
 
 def test_routes_without_an_action_reveal_nothing_of_anybody() -> None:
-    assert sorted(ROUTES[""]) == ["GET /healthz", "GET /metrics", "GET /readyz", "GET /v1/audit/key"]
+    assert sorted(ROUTES[""]) == [
+        "DELETE /v1/unseal",
+        "GET /healthz",
+        "GET /metrics",
+        "GET /readyz",
+        "GET /v1/audit/key",
+        "GET /v1/unseal",
+    ]

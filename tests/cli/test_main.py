@@ -26,7 +26,7 @@ def _leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
 COMMANDS = dict(_leaves(get_command(build())))
 
 WANTED = [
-    *("init", "serve", "status", "demo", "migrate", "login", "logout", "password"),
+    *("seal", "unseal", "init", "serve", "status", "demo", "migrate", "login", "logout", "password"),
     *("tokenize", "detokenize", "search", "import", "export"),
     *("staff invite", "staff invite-again", "staff enrol", "staff list", "staff leave"),
     *("service create", "service list", "service rotate", "service revoke"),

@@ -101,6 +101,9 @@ def test_url_of_the_database_comes_from_a_file_of_its_own(tmp_path: Path) -> Non
         ("[server]\nprivate_key = 1", "server.private_key", "type"),
         ("[server]\nworkers = 0", "server.workers", "range"),
         ("[server]\nworkers = 65", "server.workers", "range"),
+        ("[server]\nunseal_networks = '10.0.0.0/8'", "server.unseal_networks", "type"),
+        ("[server]\nunseal_networks = [1]", "server.unseal_networks", "type"),
+        ("[server]\nunseal_networks = ['10.0.0.1/8']", "server.unseal_networks", "cidr"),
     ],
 )
 def test_error_names_the_key_at_fault(tmp_path: Path, text: str, field: str, rule: str) -> None:
@@ -130,3 +133,9 @@ def test_file_that_is_not_text_says_so(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError) as caught:
         Settings.load(tmp_path)
     assert caught.value.rule == "toml"
+
+
+def test_an_unseal_comes_from_this_host_unless_more_is_said(tmp_path: Path) -> None:
+    assert load(tmp_path, "").unseal_networks == ("127.0.0.0/8", "::1/128")
+    assert load(tmp_path, "[server]\nunseal_networks = ['10.0.0.0/8']").unseal_networks == ("10.0.0.0/8",)
+    assert load(tmp_path, "[server]\nunseal_networks = []").unseal_networks == ()

@@ -50,6 +50,7 @@ PERMITTED: Final[Mapping[Action, frozenset[Role]]] = MappingProxyType(
         Action.STAFF_INVITE: _ADMINISTRATOR,
         Action.STAFF_LEAVE: _ADMINISTRATOR,
         Action.STAFF_LIST: _OVERSEERS,
+        Action.VAULT_SEAL: _ADMINISTRATOR,
         Action.VAULT_STATUS: _EVERYBODY,
     }
 )

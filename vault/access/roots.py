@@ -11,11 +11,13 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from keys.errors import DecryptionError, KeysError, WrapperUnavailableError
 from keys.rootkey import RootKey, RootSlot
 from keys.wrappers import KeyWrapper
+from vault.access.leases import Lease
 from vault.domain.errors import InvalidInputError, UnavailableError
 from vault.storage.roots import RootRow
 
@@ -30,6 +32,12 @@ AGAIN: Final = timedelta(seconds=5)
 ONCE: Final = frozenset({"pin", "pin_final_try", "pin_locked"})
 """Rules after which nothing is tried again until the process is started anew."""
 
+
+NOBODY: Final = "nobody"
+"""Reference of the error that a person is needed and none is there."""
+
+PATIENCE: Final = "patience"
+"""Reference of the error that the holder failed a moment ago and is left alone for now."""
 
 LIKELY: Final = {
     "passphrase": "most likely a typing error, or the passphrase of an earlier root key",
@@ -47,6 +55,7 @@ class Roots:
         self._held: RootKey | None = None
         self._failed: tuple[int, datetime | None] | None = None
         self._lock = threading.Lock()
+        self._lease = Lease()
         self.description = ""
         """What sealed it, for operators."""
 
@@ -62,6 +71,12 @@ class Roots:
         with self._lock:
             self._held, self.description = root, told
 
+    def drop(self) -> None:
+        """Hold no root key any more. What failed for good, as a PIN, stays failed."""
+        with self._lock:
+            self._held = None
+            self._lease = Lease()
+
     def open(self, row: RootRow, vault_id: bytes) -> RootKey:
         """Return the root key of ``row``, the copy in force.
 
@@ -72,18 +87,32 @@ class Roots:
             if self._held is not None and self._held.version == row.version:
                 return self._held
             self._require_patience(row.version)
+            lease = Lease()
             try:
-                self._held, self.description = opened(self._wrappers, row, vault_id)
+                wrappers = partial(lease.of, self._wrappers)
+                self._held, self.description = opened(wrappers, row, vault_id)
             except UnavailableError as error:
                 self._fail(row.version, error)
             self._failed = None
+            self._lease = lease
             return self.held
+
+    def renew(self) -> None:
+        """Have the holder prolong what it is let in with, when that is due. For a timer; may take its time.
+
+        Raises HolderError, with what to do next, when that fails or its end is
+        near. The root key stays held; it is the next start that would fail.
+        """
+        with self._lock:
+            lease = self._lease
+        # Not under the lock: the holder may be slow, and nobody who decides has to wait for it.
+        lease.renew(self._clock())
 
     def _require_patience(self, version: int) -> None:
         if self._failed is not None and self._failed[0] == version:
             until = self._failed[1]
             if until is None or self._clock() < until:
-                raise UnavailableError("the root key cannot be opened on this node")
+                raise UnavailableError("the root key cannot be opened on this node", reference=PATIENCE)
 
     def _fail(self, version: int, error: UnavailableError) -> None:
         until = None if error.reference in ONCE else self._clock() + AGAIN

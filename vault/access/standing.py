@@ -8,8 +8,10 @@ the database before a decision, and a revocation on any node wins.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
 
 from keys.context import ValueContext
 from keys.errors import KeysError
@@ -17,12 +19,12 @@ from keys.keyring import KeyRecord, Keyring
 from keys.rootkey import RootKey, RootSlot
 from keys.states import KeyState
 from vault.access.authority import Authority
-from vault.access.roots import Roots, in_force
+from vault.access.roots import NOBODY, PATIENCE, Roots, in_force
 from vault.domain.errors import SealedError, UnavailableError
 from vault.fields.base import Field
 from vault.storage.database import Database
 from vault.storage.keys import read_field_ids, read_key_dates, read_keys
-from vault.storage.roots import read_roots
+from vault.storage.roots import RootRow, read_roots
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,33 +63,153 @@ class Standing:
     """Names of keys that somebody else may have, and that are not destroyed yet."""
 
 
+class Why(StrEnum):
+    """Why a process holds no keys."""
+
+    STARTING = "starting"
+    """Nobody has tried to open the root key yet."""
+    SEALED = "sealed"
+    """The vault was sealed, on every node: a person has to unseal it."""
+    WAITING = "waiting"
+    """The root key's holder needs a passphrase or shares, and this process has not been given them."""
+    UNREACHABLE = "unreachable"
+    """The root key's holder does not answer; it is asked again every few seconds."""
+    FAILED = "failed"
+    """The root key's holder answers, and the root key does not open; the server's log says more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """No keys are held, and why."""
+
+    why: Why
+
+
+PEOPLE: Final = frozenset({"passphrase", "shamir"})
+"""Kinds of holders that are people: what opens the root key is typed."""
+
+_WHY: Final = {
+    NOBODY: Why.WAITING,
+    "unreachable": Why.UNREACHABLE,
+    "sealed": Why.UNREACHABLE,
+    "token_missing": Why.UNREACHABLE,
+}
+"""By the rule of a holder: what may change by itself, or when somebody comes."""
+
+_WAITED_FOR: Final = frozenset({*_WHY, PATIENCE})
+
+OpenRoot = Callable[[RootRow, bytes], RootKey]
+"""From a sealed copy and the vault id to the root key. Raises UnavailableError."""
+
+
 class Standings:
-    """Holds the standing in force and reads the next one. Thread-safe."""
+    """Holds the standing in force and reads the next one. Thread-safe. Sealed until it is opened."""
 
     def __init__(self, database: Database, roots: Roots) -> None:
         self._database = database
         self.roots = roots
         self._lock = threading.Lock()
-        self._current = self._read()
+        self._state: Standing | Sealed = Sealed(Why.STARTING)
+        self._leaving: Standing | None = None
 
     @property
     def current(self) -> Standing:
-        """The standing read last. It may be stale; the append finds that out."""
-        return self._current
+        """The standing read last. It may be stale; the append finds that out. Raises SealedError."""
+        state = self._state
+        if isinstance(state, Sealed):
+            raise SealedError("the vault is sealed")
+        return state
+
+    @property
+    def sealed(self) -> Sealed | None:
+        """Why no keys are held; None when the vault is open."""
+        state = self._state
+        return state if isinstance(state, Sealed) else None
+
+    def open(self) -> Standing:
+        """Open the root key by its holder and hold the standing in force.
+
+        Raises SealedError while the vault is sealed by its flag, which opens for
+        a person only; TamperDetectedError; UnavailableError that says what to do.
+        """
+        with self._lock:
+            return self._open()
+
+    def try_to_open(self) -> Sealed | None:
+        """Open if no person is needed; return why it stays sealed, as while the holder is not there.
+
+        Raises UnavailableError for what waiting would not help, TamperDetectedError.
+        """
+        with self._lock:
+            if not isinstance(self._state, Sealed):
+                return None
+            try:
+                self._open()
+            except SealedError:
+                self._state = Sealed(Why.SEALED)
+            except UnavailableError as error:
+                if error.reference not in _WAITED_FOR:
+                    raise
+            return self.sealed
+
+    def hold(self, root: RootKey, told: str, standing: Standing) -> None:
+        """Put a standing in force that ``root`` opened, which somebody has given."""
+        with self._lock:
+            self.roots.hold(root, told)
+            self._state = standing
 
     def refresh(self) -> Standing:
         """Read the standing in force now; keep the one held when the revision has not moved.
 
-        Raises SealedError, TamperDetectedError, UnavailableError.
+        Raises SealedError, TamperDetectedError, UnavailableError. The flag of the
+        database seals this process here: what it held is no longer given out.
         """
         with self._lock:
+            held = self.current
             with self._database.reading() as connection:
-                revision = self._database.counter(connection).revision
-            if revision != self._current.revision:
-                self._current = self._read()
-            return self._current
+                counter = self._database.counter(connection)
+            if counter.sealed:
+                self._seal(held)
+            if counter.revision != held.revision:
+                try:
+                    self._state = self._read(self.roots.open)
+                except SealedError:
+                    self._seal(held)
+            return self.current
 
-    def _read(self) -> Standing:
+    def take_leaving(self) -> Standing | None:
+        """Return, once, the standing that a seal has ended: for the last entries of the log alone."""
+        with self._lock:
+            leaving, self._leaving = self._leaving, None
+            return leaving
+
+    def read_with(self, root: RootKey) -> tuple[Standing, bool] | None:
+        """Return what stands under ``root`` and whether the vault's flag is set; puts nothing in force.
+
+        None when another root key is in force. Raises UnavailableError, TamperDetectedError.
+        """
+        return self._read_under(root, under_seal=True)
+
+    def _seal(self, held: Standing) -> None:
+        """Give nothing out any more, from this statement on."""
+        self._state = Sealed(Why.SEALED)
+        self._leaving = held
+        self.roots.drop()
+
+    def _open(self) -> Standing:
+        standing = self._read(self._ask)
+        self._state = standing
+        return standing
+
+    def _ask(self, row: RootRow, vault_id: bytes) -> RootKey:
+        try:
+            return self.roots.open(row, vault_id)
+        except UnavailableError as error:
+            if error.reference != PATIENCE:
+                self._state = Sealed(_WHY.get(error.reference or "", Why.FAILED))
+            raise
+
+    def _read(self, open_root: OpenRoot) -> Standing:
         while True:
             with self._database.reading() as connection:
                 counter = self._database.counter(connection)
@@ -95,17 +217,17 @@ class Standings:
                     raise SealedError("the vault is sealed")
                 row = in_force(read_roots(connection), RootSlot.LIVE)
             # Between the two transactions: whoever is asked for the root key takes their time.
-            root = self.roots.open(row, counter.vault_id)
-            standing = self._read_under(root)
-            if standing is not None:
-                return standing
+            root = open_root(row, counter.vault_id)
+            found = self._read_under(root)
+            if found is not None:
+                return found[0]
 
-    def _read_under(self, root: RootKey) -> Standing | None:
-        """Return the standing, or None when the root key was changed since it was opened."""
+    def _read_under(self, root: RootKey, *, under_seal: bool = False) -> tuple[Standing, bool] | None:
+        """Return the standing and the flag, or None when the root key was changed since it was opened."""
         # One snapshot of the database for all of it; the revision is read in it, too.
         with self._database.reading() as connection:
             counter = self._database.counter(connection)
-            if counter.sealed:
+            if counter.sealed and not under_seal:
                 raise SealedError("the vault is sealed")
             if in_force(read_roots(connection), RootSlot.LIVE).version != root.version:
                 return None
@@ -119,7 +241,7 @@ class Standings:
             FieldSlot(field_ids[name], name, field, context.field_part(name))
             for name, field in authority.policy.fields.items()
         ]
-        return Standing(
+        standing = Standing(
             revision=counter.revision,
             keyring=keyring,
             authority=authority,
@@ -133,6 +255,7 @@ class Standings:
             ),
             compromised=tuple(record.name for record in records if record.state is KeyState.COMPROMISED),
         )
+        return standing, counter.sealed
 
 
 def _unlocked(vault_id: bytes, records: Sequence[KeyRecord], root: RootKey) -> Keyring:

@@ -2,9 +2,10 @@
 
 from vault.access.staff import Person
 from vault.assembly.founding import Initialised, initialise
-from vault.assembly.opening import migrate, open_vault
+from vault.assembly.opening import migrate, open_or_wait, open_vault
 from vault.assembly.retiring import Retirement, end_copies, look
 from vault.assembly.rootkeys import change_root_key, drill_recovery
+from vault.assembly.sealing import look_at_sealed, unseal_on_host
 from vault.assembly.wrapping import Ask, New, Patient, Sealing, by_reading, nobody
 from vault.policy.policy import Policy
 from vault.settings import Settings
@@ -25,7 +26,10 @@ __all__ = [
     "end_copies",
     "initialise",
     "look",
+    "look_at_sealed",
     "migrate",
     "nobody",
+    "open_or_wait",
     "open_vault",
+    "unseal_on_host",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from keys.errors import KeysError
@@ -40,17 +41,47 @@ def open_vault(
     roots = Roots(lambda row: wrapper_of(settings, asked[-1], row), clock)
     try:
         return open_with(settings, roots, clock, passwords)
-    except KeysError as error:
-        raise UnavailableError(f"the root key cannot be used: {error}") from None
     finally:
         # Later, when the root key was changed elsewhere, nobody is there to be asked.
         asked.append(nobody)
+
+
+def open_or_wait(
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = system_clock,
+    passwords: Passwords | None = None,
+    ask: Ask = nobody,
+) -> Vault:
+    """Open the vault of ``settings``, or return it sealed if it has to wait: for a server.
+
+    It waits where the vault was sealed, where what opens the root key has to be
+    given by a person and ``ask`` asks nobody, and where its holder is not there
+    now. Raises SchemaError and UnavailableError for what waiting would not help.
+    """
+    asked = [ask]
+    roots = Roots(lambda row: wrapper_of(settings, asked[-1], row), clock)
+    vault = sealed_with(settings, roots, clock, passwords)
+    with _closing_on_error(vault):
+        vault.standings.try_to_open()
+        asked.append(nobody)
+    return vault
 
 
 def open_with(
     settings: Settings, roots: Roots, clock: Callable[[], datetime], passwords: Passwords | None = None
 ) -> Vault:
     """Open the vault of ``settings`` with the root key that ``roots`` gives. Raises as ``open_vault``."""
+    vault = sealed_with(settings, roots, clock, passwords)
+    with _closing_on_error(vault):
+        vault.standings.open()
+    return vault
+
+
+def sealed_with(
+    settings: Settings, roots: Roots, clock: Callable[[], datetime], passwords: Passwords | None = None
+) -> Vault:
+    """Return the vault of ``settings`` with no key in memory. Raises SchemaError, UnavailableError."""
     database = Database.open(settings.database_url)
     try:
         require_current(database)
@@ -58,6 +89,18 @@ def open_with(
         return Vault(database, roots, outside, clock=clock, passwords=passwords)
     except BaseException:
         database.close()
+        raise
+
+
+@contextmanager
+def _closing_on_error(vault: Vault) -> Iterator[None]:
+    try:
+        yield
+    except KeysError as error:
+        vault.close()
+        raise UnavailableError(f"the root key cannot be used: {error}") from None
+    except BaseException:
+        vault.close()
         raise
 
 

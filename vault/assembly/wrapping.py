@@ -22,6 +22,7 @@ from keys.wrappers.openbao import OpenBaoWrapper, read_token
 from keys.wrappers.passphrase import PassphraseWrapper, read_passphrase
 from keys.wrappers.pkcs11 import Pkcs11Wrapper
 from keys.wrappers.shamir import ShamirWrapper, ShareCollector
+from vault.access.roots import NOBODY
 from vault.domain.errors import InvalidInputError, UnavailableError
 from vault.settings import Settings
 from vault.storage.roots import RootRow
@@ -34,7 +35,8 @@ def nobody(_what: str) -> SecretText:
     """Ask nobody. Raises UnavailableError."""
     raise UnavailableError(
         "the root key needs a passphrase or shares, and nobody can be asked: start at a terminal, or with"
-        " --unseal-fd"
+        " --unseal-fd",
+        reference=NOBODY,
     )
 
 

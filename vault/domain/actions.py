@@ -55,7 +55,9 @@ class Action(StrEnum):
     TOKEN_SHOW = "token:show"
     TOKEN_TOKENIZE = "token:tokenize"
     VAULT_INIT = "vault:init"
+    VAULT_SEAL = "vault:seal"
     VAULT_STATUS = "vault:status"
+    VAULT_UNSEAL = "vault:unseal"
 
 
 GRANTABLE = frozenset(

@@ -71,6 +71,7 @@ class Audit:
 
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
+        self._public_key = ""
 
     def list(self, request: Request, filters: Filters, *, before: int | None, limit: int) -> LogPage:
         """Return a page of entries. Raises AccessDeniedError, InvalidInputError."""
@@ -112,8 +113,13 @@ class Audit:
         return self._changes.observe(request, Action.AUDIT_EXPORT, look, target={"from": str(start)}).value
 
     def public_key(self) -> str:
-        """Return the public key of the log, as ``vkey`` text. Not secret, not logged."""
-        return vkey(self._changes.standings.current.keyring.signer)
+        """Return the public key of the log, as ``vkey`` text. Not secret, not logged.
+
+        While sealed, the one of before. Raises SealedError by a process that has not been open yet.
+        """
+        if self._changes.standings.sealed is None or not self._public_key:
+            self._public_key = vkey(self._changes.standings.current.keyring.signer)
+        return self._public_key
 
 
 def _page(connection: Connection, filters: Filters, *, before: int | None, limit: int) -> LogPage:

@@ -70,6 +70,10 @@ class Tokens:
         self._lane.submit(work)
         return wait()
 
+    def forget(self) -> None:
+        """Have every key dropped that is held for works."""
+        self._lane.forget()
+
     def close(self) -> None:
         """Finish what was handed over, then stop."""
         self._lane.close()

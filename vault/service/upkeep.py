@@ -1,4 +1,8 @@
-"""What a running vault does by itself, once a second: integrate the log, report what it noticed.
+"""What a running vault does by itself, twice a second: integrate the log, report what it noticed.
+
+A sealed one does as much as it can without keys: it looks whether it may open
+by itself, and whether shares have waited too long. One that was sealed since
+integrates the log up to that entry with the keys it held, and drops them.
 
 A failure here never stops the vault and is never silent: it is what
 ``health`` reports until the next round succeeds.
@@ -14,13 +18,15 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from keys.keyring import Keyring
 from vault.access.alarms import sweep
 from vault.access.changes import Changes
 from vault.access.identities import DAY_US, MINUTE_US
+from vault.access.leases import HolderError
 from vault.access.sealing import Alarm
 from vault.access.throttle import tidy
 from vault.audit.integrator import Integrator
-from vault.domain.errors import TamperDetectedError, VaultError
+from vault.domain.errors import SealedError, TamperDetectedError, UnavailableError, VaultError
 from vault.domain.faults import describe
 from vault.storage.maintenance import forget_replays
 
@@ -47,8 +53,20 @@ class Health:
 class Upkeep:
     """A thread that works until it is stopped."""
 
-    def __init__(self, changes: Changes, integrator: Integrator, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        changes: Changes,
+        integrator: Integrator,
+        clock: Callable[[], datetime],
+        *,
+        tidy: Callable[[int], object] = lambda _now_us: None,
+        drop_keys: Callable[[], object] = lambda: None,
+    ) -> None:
+        """``tidy`` is called in each round while sealed, ``drop_keys`` once after a seal."""
         self._changes = changes
+        self._tidy = tidy
+        self._drop_keys = drop_keys
+        self._said = ""
         self._integrator = integrator
         self._clock = clock
         self._stop = threading.Event()
@@ -74,16 +92,53 @@ class Upkeep:
         """Do everything that is due. What fails keeps nothing else from being done."""
         now_us = int(self._clock().timestamp() * 1_000_000)
         changes = self._changes
+        # At the end nothing is opened any more.
+        sealed = changes.standings.sealed is not None
         troubles = [
             # Also when nobody asks anything: a planted row is reported as soon as it could count.
-            self._try(changes.standing, now_us),
-            self._try(partial(changes.strangers.flush, everything=last), now_us),
-            self._try(self._integrate, now_us),
-            self._try(self._sweep, now_us),
-            self._try(self._forget, now_us),
+            "" if last and sealed else self._try(self._stand, now_us),
+            self._try(self._leave, now_us),
         ]
+        if changes.standings.sealed is None:
+            troubles += [
+                self._try(partial(changes.strangers.flush, everything=last), now_us),
+                self._try(self._integrate, now_us),
+                self._try(self._sweep, now_us),
+                self._try(self._forget, now_us),
+                self._try(self._renew, now_us),
+            ]
         trouble = next(filter(None, troubles), "")
         self.health = Health(self._integrated, trouble, self.health.since_us if trouble else now_us)
+
+    def _stand(self, now_us: int) -> None:
+        """Read what is in force; sealed, open if no person is needed. Raises SealedError while one is."""
+        standings = self._changes.standings
+        if standings.sealed is None:
+            self._changes.standing(now_us)
+            return
+        self._tidy(now_us)
+        try:
+            sealed = standings.try_to_open()
+        except UnavailableError as error:
+            self._say(error.detail)
+            raise
+        self._say("the vault is open" if sealed is None else f"the vault is sealed: {sealed.why.value}")
+        if sealed is not None:
+            raise SealedError("the vault is sealed")
+
+    def _say(self, text: str) -> None:
+        """Tell the operator, once until it changes: a sealed vault has no other log to say it in."""
+        if text != self._said:
+            self._said = text
+            LOGGER.warning("%s", text)
+
+    def _leave(self, now_us: int) -> None:
+        """Do the last that takes the keys a seal has ended, and let go of them."""
+        leaving = self._changes.standings.take_leaving()
+        if leaving is None:
+            return
+        self._drop_keys()
+        self._integrate(now_us, leaving.keyring)
 
     def _try(self, step: Callable[[int], object], now_us: int) -> str:
         """Do one step; return the code of what went wrong, empty when nothing did."""
@@ -98,8 +153,8 @@ class Upkeep:
             return VaultError.code
         return ""
 
-    def _integrate(self, now_us: int) -> None:
-        keyring = self._changes.standings.current.keyring
+    def _integrate(self, now_us: int, keyring: Keyring | None = None) -> None:
+        keyring = keyring or self._changes.standings.current.keyring
         behind = True
         while behind:
             progress = self._integrator.integrate(keyring, now_us)
@@ -120,6 +175,13 @@ class Upkeep:
                 forget_replays(connection, before_us=now_us - REPLAYS_US)
             self._next_replays = now_us + MINUTE_US
 
+    def _renew(self, _now_us: int) -> None:
+        try:
+            self._changes.standings.roots.renew()
+        except HolderError as error:
+            self._say(error.detail)
+            raise
+
     def _report(self, error: TamperDetectedError, now_us: int) -> None:
         """Say in the log that the log does not verify. Where that cannot be said, health says it."""
         try:
@@ -130,3 +192,6 @@ class Upkeep:
     def _loop(self) -> None:
         while not self._stop.wait(PERIOD_S):
             self.round()
+
+
+__all__ = ["Health", "HolderError", "Upkeep"]

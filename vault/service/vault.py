@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from keys.passwords import Passwords
+from vault.access import unsealing
 from vault.access.changes import Attempt, Change, Changes, Made
 from vault.access.enrolment import Enrolment
 from vault.access.entries import Request
@@ -31,6 +32,7 @@ from vault.service.sessions import Sessions
 from vault.service.staff import Staff
 from vault.service.subjects import Subjects
 from vault.service.tokens import Tokens
+from vault.service.unsealing import Unsealing
 from vault.service.upkeep import Health, Upkeep
 from vault.storage.database import Connection, Database
 from vault.storage.hot_postgresql import PostgresqlHotConnection
@@ -66,8 +68,22 @@ class Status:
     """Names of the keys that somebody else may have; ``data_key`` where data keys are marked suspect."""
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What is measured without a key."""
+
+    next_index: int
+    revision: int
+    integrated: int
+    trouble: str
+    sealed: bool
+    """Whether this process serves nothing."""
+    sealed_everywhere: bool
+    """Whether the vault itself is sealed, on every node."""
+
+
 class Vault:
-    """An open vault. Thread-safe; ``close`` ends it in order."""
+    """One vault, sealed until its standing is opened. Thread-safe; ``close`` ends it in order."""
 
     def __init__(
         self,
@@ -95,7 +111,15 @@ class Vault:
         self.grants: Final = Grants(self.changes)
         self.subjects: Final = Subjects(self.changes)
         self.approvals: Final = Approvals(self.changes)
-        self.upkeep: Final = Upkeep(self.changes, Integrator(database, outside), clock)
+        collected = unsealing.Unsealing(database, self.standings, self.changes.strangers)
+        self.unsealing: Final = Unsealing(collected)
+        self.upkeep: Final = Upkeep(
+            self.changes,
+            Integrator(database, outside),
+            clock,
+            tidy=collected.tidy,
+            drop_keys=self.tokens.forget,
+        )
         self.worker: Final = Worker(self.changes, clock)
         self.background: Final = Background(self.worker)
 
@@ -107,6 +131,37 @@ class Vault:
     def now_us(self) -> int:
         """Return the time now in microseconds since the epoch."""
         return int(self.clock().timestamp() * 1_000_000)
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether it serves nothing now. HOT."""
+        return self.standings.sealed is not None
+
+    def seal(self, request: Request, reason: str = "") -> Made[None]:
+        """Seal the vault: from the index of the entry on no node does anything. Raises AccessDeniedError.
+
+        ``reason`` goes beside the log, sealed. Raises InvalidValueError for one that names a person's
+        number. Each node drops its keys within a round of its upkeep.
+        """
+
+        def act(_attempt: Attempt) -> Change[None]:
+            return Change(None, {}, revises=True, seals=True)
+
+        return self.changes.make(replace(request, reason=reason), Action.VAULT_SEAL, act)
+
+    def counts(self) -> Counts:
+        """Return what is measured, sealed or not. Raises UnavailableError."""
+        with self._database.reading() as connection:
+            counter = self._database.counter(connection)
+        health = self.upkeep.health
+        return Counts(
+            next_index=counter.next_index,
+            revision=counter.revision,
+            integrated=health.integrated,
+            trouble=health.trouble,
+            sealed=self.is_sealed or counter.sealed,
+            sealed_everywhere=counter.sealed,
+        )
 
     def status(self) -> Status:
         """Return the state of the vault. Raises UnavailableError when the database cannot be asked."""

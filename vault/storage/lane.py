@@ -24,9 +24,10 @@ import logging
 import queue
 import threading
 from collections.abc import Sequence
+from enum import Enum, auto
 from typing import Final, Generic, Protocol, TypeVar
 
-from vault.domain.errors import OutcomeUnknownError, UnavailableError, VaultError
+from vault.domain.errors import OutcomeUnknownError, SealedError, UnavailableError, VaultError
 from vault.domain.faults import describe
 from vault.storage.append import LogUnit
 from vault.storage.errors import RolledBackError, StaleRevisionError
@@ -42,6 +43,13 @@ PENDING_ITEMS: Final = 64_000
 
 STALE_ATTEMPTS: Final = 8
 """A revision that moves eight times in a row means somebody is raising it in a loop."""
+
+
+class _Sign(Enum):
+    """What is handed to the lane's thread beside works. It comes after the works handed over before it."""
+
+    STOP = auto()
+    FORGET = auto()
 
 
 class Work(Protocol):
@@ -100,6 +108,10 @@ class Preparer(Protocol[W_contra, P]):
         """Start a new writer counter."""
         ...
 
+    def forget(self) -> None:
+        """Drop every key held in memory."""
+        ...
+
 
 class Lane(Generic[W, P]):
     """A thread that owns one connection and runs units one after another."""
@@ -107,7 +119,7 @@ class Lane(Generic[W, P]):
     def __init__(self, preparer: Preparer[W, P], connection: HotConnection) -> None:
         self._preparer = preparer
         self._connection = connection
-        self._queue: queue.SimpleQueue[W | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[W | _Sign] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._pending = 0
         self._closed = False
@@ -125,39 +137,52 @@ class Lane(Generic[W, P]):
             self._pending += size
             self._queue.put(work)
 
+    def forget(self) -> None:
+        """Have every key dropped that the lane's thread holds, once it is done with what was handed over."""
+        self._queue.put(_Sign.FORGET)
+
     def close(self) -> None:
         """Finish what was handed over, then stop and close the connection."""
         with self._lock:
             # Under the lock, so that nothing is handed over after the stop sign.
             self._closed = True
-            self._queue.put(None)
+            self._queue.put(_Sign.STOP)
         self._thread.join()
 
     def _loop(self) -> None:
-        while (work := self._queue.get()) is not None:
-            works, last = self._gather(work)
-            self._run(works, STALE_ATTEMPTS)
-            if last:
-                break
+        sign = None
+        while sign is not _Sign.STOP:
+            sign = self._turn(self._queue.get())
         self._connection.close()
 
-    def _gather(self, first: W) -> tuple[list[W], bool]:
-        """Take what has arrived, up to the cap; say whether the stop sign was among it."""
+    def _turn(self, found: W | _Sign) -> _Sign | None:
+        """Run one unit, or heed a sign; return the sign that was met. Nothing of a unit outlives it here."""
+        sign = found if isinstance(found, _Sign) else None
+        if not isinstance(found, _Sign):
+            works, sign = self._gather(found)
+            self._run(works, STALE_ATTEMPTS)
+        if sign is _Sign.FORGET:
+            self._preparer.forget()
+        return sign
+
+    def _gather(self, first: W) -> tuple[list[W], _Sign | None]:
+        """Take what has arrived, up to the cap or the next sign, which is returned too."""
         works = [first]
         items = first.size
-        work: W | None = first
+        sign: _Sign | None = None
         while items < UNIT_ITEMS:
             try:
                 work = self._queue.get_nowait()
             except queue.Empty:
                 break
-            if work is None:
+            if isinstance(work, _Sign):
+                sign = work
                 break
             works.append(work)
             items += work.size
         with self._lock:
             self._pending -= items
-        return works, work is None
+        return works, sign
 
     def _run(self, works: Sequence[W], attempts: int) -> None:
         contended = False
@@ -175,6 +200,9 @@ class Lane(Generic[W, P]):
         except VaultError as error:
             if isinstance(error, OutcomeUnknownError):
                 self._preparer.unknown()
+            if isinstance(error, SealedError):
+                # What is held was sealed since, on this node or another.
+                self._preparer.stale()
             _fail(works, error)
         except Exception as error:  # noqa: BLE001 - a fault of ours must fail this unit, not the lane
             self._preparer.unknown()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 from vault.storage import tables
 from vault.storage.database import Connection
@@ -23,3 +23,14 @@ def forget_replays(connection: Connection, *, before_us: int) -> None:
 def has_counter(connection: Connection) -> bool:
     """Say whether the database holds a vault."""
     return connection.execute(select(tables.counter.c.id)).one_or_none() is not None
+
+
+def set_sealed(connection: Connection) -> None:
+    """Seal the vault. After the append of its entry, since a sealed vault takes none."""
+    connection.execute(update(tables.counter).where(tables.counter.c.id == 1).values(sealed=True))
+
+
+def clear_sealed(connection: Connection) -> bool:
+    """Unseal the vault, and say whether it was sealed. Before the append of its entry."""
+    statement = update(tables.counter).where(tables.counter.c.id == 1, tables.counter.c.sealed)
+    return connection.execute(statement.values(sealed=False)).rowcount == 1

@@ -111,6 +111,12 @@ class UnitPreparer:
         """Start a new writer counter: nobody knows whether the old one moved."""
         self._writer.restart()
 
+    def forget(self) -> None:
+        """Drop every key held in memory, and the standing they were true at."""
+        self._subject_keys.drop()
+        self._permits = {}
+        self._seen = None
+
     def _renew(self) -> None:
         if not self._stale:
             return

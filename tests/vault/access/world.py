@@ -133,6 +133,7 @@ class Node:
     def __init__(self, url: str, wrapper: KeyFileWrapper) -> None:
         self.database = Database.open(url)
         self.standings = Standings(self.database, Roots(lambda _row: wrapper, lambda: datetime.now(UTC)))
+        self.standings.open()
         self.journal = Journal(self.database, lambda: self.standings.current.keyring)
         self.changes = Changes(self.database, self.journal, self.standings)
         passwords = Passwords(CHEAP)

@@ -72,6 +72,7 @@ class Desk:
         self.revision = 1
         self.stales = 0
         self.unknowns = 0
+        self.forgotten = threading.Event()
         self.on_stale: Callable[[], object] = lambda: None
         self.on_settled: Callable[[], object] = lambda: None
 
@@ -95,6 +96,9 @@ class Desk:
     def unknown(self) -> None:
         self.unknowns += 1
         self.units = Units()
+
+    def forget(self) -> None:
+        self.forgotten.set()
 
 
 @dataclass
