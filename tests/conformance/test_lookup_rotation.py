@@ -124,6 +124,18 @@ def test_a_token_revoked_meanwhile_gets_no_digest_back(counter: Counter) -> None
     assert _found(counter, "010-1234-5678") == [kept]
 
 
+def test_a_one_time_token_gets_no_digest_and_an_audience_keeps_its_latest(counter: Counter) -> None:
+    spared = counter.token("010-1234-5678", kind="one_time")
+    items = [phone(f"010-1234-567{at}", external_ref="user-1", audience="call_centre") for at in (8, 9)]
+    stable = counter.tokenize(items[0])["items"][0]["token"]
+    _rotate(counter)
+    counter.tokenize(items[1])
+    assert counter.row_of(stable)["digest_version"] == 2
+    assert _redigest(counter).done == 0
+    assert counter.row_of(spared)["digest"] is None
+    assert (_found(counter, "010-1234-5678"), _found(counter, "010-1234-5679")) == ([], [stable])
+
+
 def test_a_value_that_does_not_open_keeps_its_digest_and_alarms(counter: Counter) -> None:
     broken, whole = counter.token("010-1234-5678"), counter.token("010-1234-5679")
     row = counter.row_of(broken)
