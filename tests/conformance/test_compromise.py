@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from vault.domain.errors import (
     NotFoundError,
 )
 from vault.domain.model import Role
+from vault.rotation import compromise as module
 from vault.rotation.periods import Light
 from vault.storage import tables
 
@@ -223,6 +225,58 @@ def test_everybody_is_sealed_anew_where_data_keys_had_left_the_epoch(counter: Co
     assert generations(counter) == [(2, 2)] * 3
     assert census(counter)["wrapping//2"].suspect_data_keys == 0
     assert values_of(counter, *tokens) == list(phones(3))
+
+
+def test_everybody_is_marked_in_portions_and_each_is_logged(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MARKED", 2)
+    tokens = _fill(counter, 5)
+    _rotate(counter)
+    _rewrap(counter)
+    before = counter.next_index()
+    assert compromise(counter, everybody=True).suspect == 5
+    said = [dict(logged.entry.target) for logged in counter.log(before)]
+    assert [target["marked"] for target in said if "marked" in target] == ["2", "2", "1"]
+    assert [target["everybody"] for target in said if "everybody" in target] == ["yes", "yes"]
+    assert {row["suspect"] for row in counter.rows(tables.data_key, order_by="subject_id")} == {True}
+    # Said once more, it finds them marked.
+    before = counter.next_index()
+    compromise(counter, everybody=True)
+    again = [dict(logged.entry.target) for logged in counter.log(before)]
+    assert [target["marked"] for target in again if "marked" in target] == ["0", "0", "0"]
+    assert finish(counter).done == 5
+    assert values_of(counter, *tokens) == list(phones(5))
+
+
+def test_nobody_seals_under_a_key_that_the_job_has_deleted(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While everybody is being marked, the job is quick and another node holds the keys of before."""
+    monkeypatch.setattr(module, "MARKED", 1)
+    people = counter.tokenize(*map(phone, phones(3)))["items"]
+    _rotate(counter)
+    _rewrap(counter)
+    node, quick = counter.node(), counter.node()
+    tokens = [answer["token"] for answer in people]
+    made: list[str] = []
+
+    def between(act: Any, **more: Any) -> Any:
+        counter.vault.keys.reencrypt(counter.furnished.request(counter.actor("admin")))
+        finish(counter, at=quick)
+        for answer in people:
+            written = counter.tokenize(phone("010-1234-5679", subject=answer["subject"]), at=node)
+            made.append(written["items"][0]["token"])
+        return partial(act, **more)
+
+    assert values_of(counter, *tokens, at=node) == list(phones(3))
+    monkeypatch.setattr(module, "partial", between)
+    compromise(counter, everybody=True)
+    finish(counter)
+    assert values_of(counter, *tokens) == list(phones(3))
+    assert values_of(counter, *made) == ["010-1234-5679"] * len(made)
+    assert {generation_under(counter, token) for token in (*tokens, *made)} == {2}
+    assert counter.alarms() == []
 
 
 def test_everybody_is_sealed_anew_after_the_epoch_has_ended(counter: Counter) -> None:

@@ -183,6 +183,14 @@ def test_key_moved_to_another_name_refuses_the_keyring(
         Keyring.unlock(VAULT, [dataclasses.replace(record, **change)], wrapper)  # type: ignore[arg-type] # one change a case
 
 
+def test_the_keyring_knows_which_epochs_are_compromised(wrapper: KeyFileWrapper) -> None:
+    states = (*READABLE, KeyState.COMPROMISED, KeyState.DESTROYED)
+    records = [made(KeyKind.WRAPPING, at, state, wrapper) for at, state in enumerate(states, start=1)]
+    records.append(made(KeyKind.LOOKUP, 9, KeyState.COMPROMISED, wrapper))
+    assert Keyring.unlock(VAULT, records, wrapper).compromised_epochs == {3, 4}
+    assert Keyring.unlock(VAULT, records[:2], wrapper).compromised_epochs == frozenset()
+
+
 def test_key_of_another_vault_refuses_the_keyring(complete: list[KeyRecord], wrapper: KeyFileWrapper) -> None:
     with pytest.raises(DecryptionError):
         Keyring.unlock(bytes(16), complete, wrapper)

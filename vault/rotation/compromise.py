@@ -9,6 +9,7 @@ revision: on every node, nothing that is logged later is protected by the key.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from hmac import compare_digest
 from typing import Final
 
@@ -35,6 +36,12 @@ Also = tuple[tuple[Action, dict[str, str]], ...]
 
 OVER: Final = frozenset({KeyState.COMPROMISED, KeyState.DESTROYED})
 """States of a key that nothing new hangs on any more, whatever was known when."""
+
+MARKED: Final = 20_000
+"""Data keys marked in one transaction: a longer one would be overtaken by every change made meanwhile."""
+
+FIRST: Final = -1
+"""Before the first subject."""
 
 NO_SUBJECT: Final = "there is no such subject"
 
@@ -79,8 +86,6 @@ def compromise(
             raise NotFoundError("there is no such key")
         state = record.state if everybody and record.state in OVER else _mark(attempt, record)
         successor = _succeed(changes, attempt, record, versions)
-        if everybody:
-            suspects.mark_all(attempt.connection)
         in_force = successor or _active(versions)
         if kind is KeyKind.WRAPPING:
             compromised = attempt.keyring.compromised_epochs | {version}
@@ -94,7 +99,36 @@ def compromise(
         value = Compromised(record.name, successor, moving.count, moving.seen)
         return Change(value, said, revises=True, also=(*_replaced(record, successor), *moving.said))
 
+    made = changes.make(request, Action.KEY_COMPROMISE, act, target=target)
+    return _everybody(changes, replace(request, reason=""), made, target) if everybody else made
+
+
+def _everybody(
+    changes: Changes, request: Request, made: Made[Compromised], target: dict[str, str]
+) -> Made[Compromised]:
+    """Mark every data key, so many at a time: whoever is stopped in between says it again.
+
+    Each change raises the revision. Or a node that holds a key from before could seal under it after the job,
+    which goes by the marks, has found it empty and deleted it.
+    """
+    after: int | None = FIRST
+    while after is not None:
+        mark = partial(_mark_some, after=after, target=target)
+        after = changes.make(request, Action.KEY_COMPROMISE, mark, target=target).value
+
+    def act(attempt: Attempt) -> Change[Compromised]:
+        keyring = attempt.keyring
+        moving = _reencrypt(attempt, keyring.active_epoch().epoch, keyring.compromised_epochs)
+        value = replace(made.value, suspect=moving.count, job=moving.seen)
+        said = {**target, "everybody": "yes", "data_keys": str(moving.count)}
+        return Change(value, said, revises=False, also=moving.said)
+
     return changes.make(request, Action.KEY_COMPROMISE, act, target=target)
+
+
+def _mark_some(attempt: Attempt, *, after: int, target: dict[str, str]) -> Change[int | None]:
+    marked, last = suspects.mark_some(attempt.connection, after=after, limit=MARKED)
+    return Change(last, {**target, "marked": str(marked)}, revises=True)
 
 
 def compromise_subject(changes: Changes, request: Request, subject: str) -> Made[Compromised]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, Table, func, insert, or_, select, true, tuple_, update
+from sqlalchemy import ColumnElement, Table, and_, func, insert, or_, select, true, tuple_, update
 
 from vault.storage import tables
 from vault.storage.database import IN_BINARY, Connection
@@ -83,10 +83,24 @@ def mark_subject(connection: Connection, subject_id: int) -> int:
     return connection.execute(marked).rowcount
 
 
-def mark_all(connection: Connection) -> int:
-    """Mark every data key there is, however long it takes; return how many were not marked before."""
-    _take_your_time(connection)
-    return connection.execute(update(tables.data_key).where(~_KEY.suspect).values(suspect=true())).rowcount
+def mark_some(connection: Connection, *, after: int, limit: int) -> tuple[int, int | None]:
+    """Mark the data keys of the next subjects after one, up to ``limit`` keys and a subject, in order of id.
+
+    Returns how many were not marked before, and the last subject; None at the end.
+    By subject, or keys that the job makes meanwhile would be marked without end.
+    """
+    last = connection.execute(
+        select(_KEY.subject_id)
+        .where(_KEY.subject_id > after)
+        .order_by(_KEY.subject_id, _KEY.generation)
+        .offset(limit - 1)
+        .limit(1)
+    ).scalar_one_or_none()
+    behind = _KEY.subject_id > after
+    if last is not None:
+        behind = and_(behind, _KEY.subject_id <= last)
+    marked = update(tables.data_key).where(~_KEY.suspect, behind).values(suspect=true())
+    return connection.execute(marked).rowcount, last
 
 
 def read_suspect_subjects(

@@ -90,6 +90,13 @@ def test_unit_with_rows_is_read_back_as_it_was_written(hot: HotConnection) -> No
     assert [(row[0], row[4]) for row in matches] == [(BASE + 11, b"same"), (BASE + 12, b"same")]
 
 
+def test_a_mark_on_a_data_key_is_read_with_it(hot: HotConnection, log_database: Database) -> None:
+    hot.commit(Units().make(2), filled(), 1)
+    with log_database.writing() as connection:
+        connection.execute(update(tables.data_key).filter_by(subject_id=BASE + 2).values(suspect=True))
+    assert {row[0]: row[8] for row in hot.read_keys([BASE + 1, BASE + 2])} == {BASE + 1: 0, BASE + 2: 1}
+
+
 def _plain(row: Any) -> tuple[Any, ...]:
     return tuple(bytes(value) if isinstance(value, memoryview) else value for value in row)
 

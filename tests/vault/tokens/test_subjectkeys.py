@@ -47,6 +47,19 @@ def test_a_broken_subject_has_none_at_hand() -> None:
     assert subject.ready().sole is None
 
 
+def test_a_suspect_key_opens_and_seals_nothing() -> None:
+    subject = _subject(1)
+    subject.by_generation, subject.suspect = _keys(1), frozenset({1})
+    subject.ready()
+    assert (subject.sole, subject.sealing) == (subject.by_generation[1], None)
+
+
+def test_the_newest_key_seals_though_an_older_one_is_suspect() -> None:
+    subject = _subject(1)
+    subject.by_generation, subject.newest, subject.suspect = _keys(2), 2, frozenset({1})
+    assert subject.ready().sealing is subject.by_generation[2]
+
+
 class Asked(Exception):  # noqa: N818 - it is an answer
     """The database was asked."""
 
@@ -82,3 +95,13 @@ def test_holds_so_many_and_then_starts_anew(monkeypatch: pytest.MonkeyPatch) -> 
     ]
     cache.drop()
     assert not _held(cache, 4, keyring, connection)
+
+
+def test_forgets_whom_it_is_told_to() -> None:
+    cache = SubjectKeyCache()
+    keyring: Keyring = object.__new__(Keyring)
+    connection: HotConnection = NoConnection()  # type: ignore[assignment]
+    for number in (1, 2):
+        cache.add(_subject(number))
+    cache.forget([1, 7])
+    assert [_held(cache, number, keyring, connection) for number in (1, 2)] == [False, True]
