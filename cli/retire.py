@@ -234,7 +234,8 @@ def _key_row(key: dict[str, Any]) -> tuple[str, str, str]:
 def _root_row(root: dict[str, Any]) -> tuple[str, str, str]:
     if root["in_force"]:
         return f"root key {root['version']}", "in force", "replaced when these keys are destroyed"
-    return f"root key {root['version']}", "replaced", "every copy ends"
+    ends = "" if root["ends_at"] is None else f"; one on {moment(root['ends_at'])}"
+    return f"root key {root['version']}", "replaced", f"every copy ends{ends}"
 
 
 def _copy_row(copy: dict[str, Any]) -> tuple[str, str, str]:

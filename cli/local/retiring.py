@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -41,7 +41,7 @@ def state(home: Path, before: datetime | None = None) -> dict[str, Any]:
 
 
 def _document(found: Retirement) -> dict[str, Any]:
-    waits = [copy.ended_at for root in found.rest.roots for copy in root.copies if copy.ended_at]
+    waits = [at for root in found.rest.roots if (at := _ends_at(root.copies)) is not None]
     return {
         "vault_id": found.vault_id,
         "before": _moment(found.before_us),
@@ -55,6 +55,7 @@ def _document(found: Retirement) -> dict[str, Any]:
                 "version": root.version,
                 "in_force": root.replaced_us is None,
                 "created_at": _moment(root.created_us),
+                "ends_at": _ends_at(root.copies),
             }
             for root in found.rest.roots
         ],
@@ -68,8 +69,15 @@ def _document(found: Retirement) -> dict[str, Any]:
             }
             for copy in found.copies
         ],
-        "ends_at": _moment(max(waits)) if found.step == "wait" else None,
+        "ends_at": max(waits, default=None),
     }
+
+
+def _ends_at(copies: Iterable[Any]) -> str | None:
+    """Return when the last of these copies is going to end by itself; None where none is."""
+    now_us = datetime.now(UTC).timestamp() * 1_000_000
+    ends = [copy.ended_at for copy in copies if copy.ended_at is not None and copy.ended_at > now_us]
+    return _moment(max(ends)) if ends else None
 
 
 def change_root_key(home: Path, out: Output, holders: Holders) -> dict[str, Any]:

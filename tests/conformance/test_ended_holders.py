@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from moto.kms.models import kms_backends
 
+from cli.main import run
 from keys.errors import DecryptionError, WrapperUnavailableError
 from keys.passwords import Passwords
 from keys.rootkey import RootKey, RootSlot
@@ -286,7 +287,9 @@ def kms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield Session(region_name=REGION).client("kms")
 
 
-def test_a_key_of_kms_is_deleted_on_a_day_to_come_when_that_is_asked_for(held: Held, kms: Any) -> None:
+def test_a_key_of_kms_is_deleted_on_a_day_to_come_when_that_is_asked_for(
+    held: Held, kms: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     arn = kms.create_key()["KeyMetadata"]["Arn"]
     held.table(f'[aws_kms]\nkey = "{arn}"\nregion = "{REGION}"\n')
     held.give_to(Sealing(root=New("aws_kms")))
@@ -306,6 +309,8 @@ def test_a_key_of_kms_is_deleted_on_a_day_to_come_when_that_is_asked_for(held: H
     day = datetime.fromtimestamp(row.ended_at / 1_000_000, UTC)
     assert look(held.office.settings, clock=lambda: day - HOUR).step is Step.WAIT
     assert look(held.office.settings, clock=lambda: day).step is Step.DONE
+    assert run(["keys", "retire", "--status", "--home", str(held.office.home)]) == 0
+    assert f"every copy ends; one on {day.astimezone():%Y-%m-%d}" in capsys.readouterr().out
     # That day comes.
     del kms_backends["123456789012"][REGION].keys[arn.rpartition("/")[2]]
     with pytest.raises(WrapperUnavailableError, match=r"missing_key.*a deleted key is lost"):
