@@ -35,8 +35,8 @@ FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 
-OUTAGES = frozenset({"overtaken", "rolled_back", "schema", "stale_revision"})
-"""Errors of storage, which api answers as unavailable."""
+OUTAGES = frozenset({"holder", "overtaken", "rolled_back", "schema", "stale_revision"})
+"""Errors of storage, and of the holder of the root key, which api answers as unavailable."""
 
 NOUNS = (
     *("subject", "token", "actor", "action", "grant", "purpose", "entry", "checkpoint", "receipt"),
