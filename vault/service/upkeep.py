@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -20,8 +21,11 @@ from vault.access.identities import DAY_US, MINUTE_US
 from vault.access.sealing import Alarm
 from vault.access.throttle import tidy
 from vault.audit.integrator import Integrator
-from vault.domain.errors import TamperDetectedError, VaultError
+from vault.domain.errors import ConflictError, TamperDetectedError, VaultError
 from vault.domain.faults import describe
+from vault.lifecycle.certificates import Issuing
+from vault.lifecycle.filing import Filing
+from vault.storage.errors import RolledBackError, StaleRevisionError
 from vault.storage.maintenance import forget_replays
 
 LOGGER: Final = logging.getLogger("piivault")
@@ -47,10 +51,20 @@ class Health:
 class Upkeep:
     """A thread that works until it is stopped."""
 
-    def __init__(self, changes: Changes, integrator: Integrator, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        changes: Changes,
+        integrator: Integrator,
+        clock: Callable[[], datetime],
+        *,
+        filing: Filing | None = None,
+    ) -> None:
+        """``filing`` is what ``integrator`` calls; without it no certificate is signed."""
         self._changes = changes
         self._integrator = integrator
         self._clock = clock
+        self._filing = filing
+        self._issuing = Issuing(changes)
         self._stop = threading.Event()
         self._next_sweep = 0
         self._next_replays = 0
@@ -79,6 +93,7 @@ class Upkeep:
             self._try(changes.standing, now_us),
             self._try(partial(changes.strangers.flush, everything=last), now_us),
             self._try(self._integrate, now_us),
+            self._try(self._certify, now_us),
             self._try(self._sweep, now_us),
             self._try(self._forget, now_us),
         ]
@@ -106,6 +121,13 @@ class Upkeep:
             if progress is None:
                 return
             self._integrated, behind = progress.size, progress.behind
+
+    def _certify(self, now_us: int) -> None:
+        if self._filing is None:
+            return
+        # Another node was faster, or keys have changed: the next round does it.
+        with suppress(StaleRevisionError, RolledBackError, ConflictError):
+            self._issuing.issue(filed=self._filing.filed, size=self._integrated, now_us=now_us)
 
     def _sweep(self, now_us: int) -> None:
         if now_us >= self._next_sweep:

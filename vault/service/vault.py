@@ -93,7 +93,9 @@ class Vault:
         self.grants: Final = Grants(self.changes)
         self.approvals: Final = Approvals(self.changes)
         self.filing: Final = Filing(database, TombstoneFile(outside.tombstones), self.changes.alarms)
-        self.upkeep: Final = Upkeep(self.changes, Integrator(database, outside, self.filing.file), clock)
+        self.upkeep: Final = Upkeep(
+            self.changes, Integrator(database, outside, self.filing.file), clock, filing=self.filing
+        )
         self.worker: Final = Worker(self.changes, clock)
         self.background: Final = Background(self.worker)
 

@@ -96,10 +96,14 @@ def acts_at(connection: Connection, indexes: Iterable[int]) -> dict[int, str]:
     return found
 
 
-def certificates_without_note(connection: Connection, *, below: int, limit: int) -> list[CertificateRow]:
-    """Return up to ``limit`` certificates that wait for their note, of tombstones below number ``below``."""
+def certificates_without_note(
+    connection: Connection, *, start: int, below: int, limit: int
+) -> list[CertificateRow]:
+    """Return up to ``limit`` certificates that wait for their note, of tombstones from ``start`` on."""
     column = tables.certificate.c
-    statement = select(tables.certificate).where(column.note.is_(None), column.seq < below)
+    statement = select(tables.certificate).where(
+        column.note.is_(None), column.seq >= start, column.seq < below
+    )
     return CertificateRow.all(connection, statement.order_by(column.seq).limit(limit))
 
 
