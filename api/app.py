@@ -23,7 +23,7 @@ from api.errors import (
 from api.faults import report
 from api.metrics import Metrics
 from api.session import Bearers, Gate
-from api.v1 import entrance, health, keys, oauth, oversight, people, rights, single
+from api.v1 import certificates, entrance, health, keys, oauth, oversight, people, rights, single
 from api.v1.calls import HashingQueue
 from api.v1.documents import openapi_document
 from api.v1.hot import HotRoutes
@@ -45,6 +45,7 @@ _ROUTERS: Final = (
     single.router,
     oversight.router,
     keys.router,
+    certificates.router,
     health.router,
 )
 

@@ -19,9 +19,9 @@ from cli import serve, status
 from cli.command import MARKUP, group
 from cli.demo import command as demo
 from cli.errors import INTERRUPTED, OTHER, Failure, failure_of
-from cli.local import roots, setup, verify
+from cli.local import attesting, roots, setup, verify
 from cli.output import Output
-from cli.remote import files, grants, keys, log, login, services, staff, tokens
+from cli.remote import certificates, files, grants, keys, log, login, services, staff, tokens
 
 ABOUT: Final = "An access-controlled vault for personal data."
 HELP: Final = "Usage: "
@@ -51,6 +51,9 @@ def build() -> typer.Typer:
     audit = group("audit", "The log: read it, export it, verify it.", parent=app)
     log.add_to(audit)
     verify.add_to(audit)
+    certificate = group("certificate", "Certificates of destruction: read them, verify them.", parent=app)
+    certificates.add_to(certificate)
+    attesting.add_to(certificate)
     return app
 
 

@@ -13,7 +13,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.v1 import asked, told
+from api.v1 import asked, told, told_certificates
 from api.v1.examples import EXAMPLES
 from api.v1.hot_examples import HOT_OPERATIONS
 from vault.domain.actions import Action
@@ -207,7 +207,8 @@ def _schemas() -> dict[str, Any]:
     """Return the schemas of every shape, by name."""
     kinds = [
         kind
-        for kind in (*vars(asked).values(), *vars(told).values())
+        for shapes in (asked, told, told_certificates)
+        for kind in vars(shapes).values()
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind is not msgspec.Struct
     ]
     kinds += [TokenizeRequest, DetokenizeRequest, SearchRequest]

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Response
 from api.v1 import asked, told
 from api.v1.calls import NO_BODY, Asked, answer, logged, moment, moment_or_none, reading
 from api.v1.documents import documented
+from api.v1.told_bound import BoundPart, BoundView
 from vault.domain.actions import Action
-from vault.service.keys import Hanging, JobView, KeyInfo
+from vault.service.keys import Bound, Hanging, JobView, KeyInfo
 
 router: Final = APIRouter(tags=["keys"])
 
@@ -19,8 +20,10 @@ router: Final = APIRouter(tags=["keys"])
     "/v1/keys", **documented(Action.KEY_LIST, "List keys and what hangs on each", answer=told.KeyList)
 )
 def list_keys(call: Asked) -> Response:
-    """Every key and its state, never its material."""
-    return answer(told.KeyList(items=tuple(map(_key, call.vault.keys.list(call.request)))))
+    """Every key and its state, never its material; and when copies of the database of today are dead."""
+    listing = call.vault.keys.listing(call.request)
+    bound = _bound(listing.bound, call.request.now_us)
+    return answer(told.KeyList(items=tuple(map(_key, listing.keys)), bound=bound))
 
 
 @router.post(
@@ -123,6 +126,14 @@ def _key(info: KeyInfo) -> told.KeyView:
         due_at=info.due_at,
         light=None if info.light is None else info.light.value,
     )
+
+
+def _bound(bound: Bound, now_us: int) -> BoundView:
+    parts = tuple(
+        BoundPart(part.name, part.state, moment_or_none(part.at_us), part.told(now_us))
+        for part in bound.parts
+    )
+    return BoundView(at=moment_or_none(bound.at_us), told=bound.told(now_us), parts=parts)
 
 
 def _job(job: JobView) -> told.JobState:

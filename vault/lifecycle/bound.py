@@ -76,14 +76,14 @@ def read_bound(connection: Connection, cryptoperiods: Mapping[str, int]) -> Boun
     """
     dates = read_key_dates(connection)
     parts = [
-        _part(record.name, record.kind.value, record.state, dates[record.name][1], cryptoperiods)
+        _part(record.name, record.state, dates[record.name][1], days=cryptoperiods.get(record.kind.value))
         for record in read_keys(connection)
         if record.kind in _HANGING and record.state is not KeyState.DESTROYED
     ]
     # A version that was retired is gone, with every copy of it; the other slot has the same dates.
     roots = {row.version: row.created_at for row in read_roots(connection) if row.state == "active"}
     parts += [
-        _part(f"{ROOT}//{version}", ROOT, KeyState.ACTIVE, since_us, cryptoperiods)
+        _part(f"{ROOT}//{version}", KeyState.ACTIVE, since_us, days=cryptoperiods.get(ROOT))
         for version, since_us in sorted(roots.items())
     ]
     return Bound(tuple(parts))
@@ -94,8 +94,7 @@ def day(at_us: int) -> str:
     return datetime.fromtimestamp(at_us / 1_000_000, UTC).date().isoformat()
 
 
-def _part(name: str, kind: str, state: KeyState, since_us: int, cryptoperiods: Mapping[str, int]) -> Part:
+def _part(name: str, state: KeyState, since_us: int, *, days: int | None) -> Part:
     if state is not KeyState.ACTIVE:
         return Part(name, state.value, since_us)
-    days = cryptoperiods.get(kind)
     return Part(name, state.value, None if days is None else since_us + days * DAY_US)

@@ -84,7 +84,9 @@ class Issuing:
             for row in rows:
                 try:
                     if _facts(standing.keyring, row)["log_index"] < size:
-                        found.ready.append((row, _signed(connection, standing.keyring, row, bound, now_us)))
+                        found.ready.append(
+                            (row, _signed(connection, standing.keyring, row, bound=bound, now_us=now_us))
+                        )
                     else:
                         found.settled = min(found.settled, row.seq)
                 except TamperDetectedError as error:
@@ -145,7 +147,9 @@ def _facts(keyring: Keyring, row: CertificateRow) -> dict[str, Any]:
     return facts
 
 
-def _signed(connection: Connection, keyring: Keyring, row: CertificateRow, bound: Bound, now_us: int) -> str:
+def _signed(
+    connection: Connection, keyring: Keyring, row: CertificateRow, *, bound: Bound, now_us: int
+) -> str:
     """Return the note of one certificate, once its rows fit each other."""
     facts = _facts(keyring, row)
     stone = stones.tombstone_at(connection, row.seq)

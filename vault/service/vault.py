@@ -26,6 +26,7 @@ from vault.rotation.periods import Light, due_dates, worst
 from vault.service.approvals import Approvals
 from vault.service.audit import Audit
 from vault.service.background import Background
+from vault.service.certificates import Certificates
 from vault.service.grants import Grants
 from vault.service.keys import Keys
 from vault.service.services import Services
@@ -91,6 +92,7 @@ class Vault:
         self.staff: Final = Staff(self.changes, Enrolment(self.changes, passwords, rules))
         self.services: Final = Services(self.changes)
         self.grants: Final = Grants(self.changes)
+        self.certificates: Final = Certificates(self.changes)
         self.approvals: Final = Approvals(self.changes)
         self.filing: Final = Filing(database, TombstoneFile(outside.tombstones), self.changes.alarms)
         self.upkeep: Final = Upkeep(
