@@ -12,9 +12,10 @@ from typing import Final
 import orjson
 
 from vault.domain.errors import TamperDetectedError
+from vault.storage.certificates import acts_at
 from vault.storage.database import Connection
 from vault.storage.log import EntryRow
-from vault.storage.tombstones import ERASE, LIFT, RESTRICT, acts_at
+from vault.storage.tombstones import ERASE, LIFT, RESTRICT
 
 _MARK: Final = b'"action":"subject:'
 """In no entry but those: within a text a quotation mark is escaped (log-entry.md 2.4)."""

@@ -23,11 +23,11 @@ from vault.audit.merkle import leaf_hash
 from vault.domain.actions import Action
 from vault.domain.errors import NotFoundError, TamperDetectedError
 from vault.lifecycle.bound import Bound, read_bound
+from vault.storage import certificates as stored
 from vault.storage import rows
-from vault.storage import tombstones as stones
 from vault.storage.database import Connection
 from vault.storage.log import read_entries
-from vault.storage.tombstones import CertificateRow
+from vault.storage.tombstones import ERASE, CertificateRow
 
 PAGE: Final = 100
 """Certificates issued in one transaction, and listed at once."""
@@ -77,7 +77,7 @@ class Issuing:
         standing = self._changes.standings.current
         found = _Waiting(standing, [], filed)
         with usable_keys(), self._changes.database.reading() as connection:
-            rows = stones.certificates_without_note(connection, start=self._settled, below=filed, limit=PAGE)
+            rows = stored.certificates_without_note(connection, start=self._settled, below=filed, limit=PAGE)
             if len(rows) == PAGE:
                 found.settled = rows[-1].seq + 1
             bound = read_bound(connection, standing.authority.policy.cryptoperiods) if rows else Bound(())
@@ -112,7 +112,7 @@ def list_certificates(changes: Changes, request: Request, before: int) -> list[C
     """
 
     def look(connection: Connection, standing: Standing) -> list[CertificateView]:
-        found = stones.certificates_before(connection, before, PAGE)
+        found = stored.certificates_before(connection, before, PAGE)
         return [_view(changes, standing, row, request.now_us) for row in found]
 
     return changes.observe(request, Action.CERTIFICATE_LIST, look).value
@@ -122,7 +122,7 @@ def show_certificate(changes: Changes, request: Request, certificate_id: str) ->
     """Return one certificate. Logged. Raises AccessDeniedError, NotFoundError, TamperDetectedError."""
 
     def look(connection: Connection, standing: Standing) -> CertificateView:
-        row = stones.one_certificate(connection, certificate_id)
+        row = stored.one_certificate(connection, certificate_id)
         if row is None:
             raise NotFoundError("there is no such certificate")
         return _view(changes, standing, row, request.now_us)
@@ -152,8 +152,8 @@ def _signed(
 ) -> str:
     """Return the note of one certificate, once its rows fit each other."""
     facts = _facts(keyring, row)
-    stone = stones.tombstone_at(connection, row.seq)
-    said = (stones.ERASE, facts["log_index"], facts["at_us"])
+    stone = stored.tombstone_at(connection, row.seq)
+    said = (ERASE, facts["log_index"], facts["at_us"])
     if stone is None or (stone.act, stone.log_index, stone.at_us) != said:
         raise _contradiction(row)
     verify(keyring.authority, stone)

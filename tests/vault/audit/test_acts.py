@@ -99,7 +99,7 @@ def test_tombstone_of_another_act_does_not_do(audit_log: Log) -> None:
 
 
 def test_many_acts_are_looked_up_in_portions(audit_log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vault.storage.tombstones._AT_ONCE", 2)
+    monkeypatch.setattr("vault.storage.certificates._AT_ONCE", 2)
     first = append(audit_log, *[ACTS[0][0]] * 5)
     for seq in range(5):
         leave(audit_log, seq, first + seq, "restrict")
