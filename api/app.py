@@ -23,7 +23,19 @@ from api.errors import (
 from api.faults import report
 from api.metrics import Metrics
 from api.session import Bearers, Gate, Shutter
-from api.v1 import entrance, health, keys, oauth, oversight, people, rights, sealing, single, subjects
+from api.v1 import (
+    certificates,
+    entrance,
+    health,
+    keys,
+    oauth,
+    oversight,
+    people,
+    rights,
+    sealing,
+    single,
+    subjects,
+)
 from api.v1.calls import HashingQueue
 from api.v1.documents import openapi_document
 from api.v1.hot import HotRoutes
@@ -48,6 +60,7 @@ _ROUTERS: Final = (
     oversight.router,
     keys.router,
     sealing.router,
+    certificates.router,
     health.router,
 )
 

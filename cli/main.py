@@ -19,9 +19,21 @@ from cli import retire, sealing, serve, status
 from cli.command import MARKUP, group
 from cli.demo import command as demo
 from cli.errors import INTERRUPTED, OTHER, Failure, failure_of
-from cli.local import roots, setup, verify
+from cli.local import attesting, roots, setup, verify
 from cli.output import Output
-from cli.remote import compromised, files, grants, keys, log, login, services, staff, subjects, tokens
+from cli.remote import (
+    certificates,
+    compromised,
+    files,
+    grants,
+    keys,
+    log,
+    login,
+    services,
+    staff,
+    subjects,
+    tokens,
+)
 
 ABOUT: Final = "An access-controlled vault for personal data."
 HELP: Final = "Usage: "
@@ -66,6 +78,9 @@ def build() -> typer.Typer:
     audit = group("audit", "The log: read it, export it, verify it.", parent=app)
     log.add_to(audit)
     verify.add_to(audit)
+    certificate = group("certificate", "Certificates of destruction: read them, verify them.", parent=app)
+    certificates.add_to(certificate)
+    attesting.add_to(certificate)
     return app
 
 

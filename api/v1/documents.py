@@ -14,7 +14,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.v1 import asked, sealed, suspicion, told, told_subjects
+from api.v1 import asked, sealed, suspicion, told, told_certificates, told_subjects
 from api.v1.examples import EXAMPLES
 from api.v1.hot_examples import HOT_OPERATIONS
 from vault.domain.actions import Action
@@ -204,6 +204,10 @@ _KEY_PARAMETER: Final[dict[str, Any]] = {
 }
 
 
+_SHAPED: Final = (asked, sealed, suspicion, told, told_certificates, told_subjects)
+"""Modules with the shapes of bodies."""
+
+
 def _types(module: ModuleType) -> Iterable[type]:
     return (found for found in vars(module).values() if isinstance(found, type))
 
@@ -212,9 +216,7 @@ def _schemas() -> dict[str, Any]:
     """Return the schemas of every shape, by name."""
     kinds = [
         kind
-        for kind in dict.fromkeys(
-            kind for module in (asked, sealed, suspicion, told, told_subjects) for kind in _types(module)
-        )
+        for kind in dict.fromkeys(kind for module in _SHAPED for kind in _types(module))
         if issubclass(kind, msgspec.Struct) and kind is not msgspec.Struct
     ]
     kinds += [TokenizeRequest, DetokenizeRequest, SearchRequest]

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from api.v1 import asked, sealed, suspicion, told, told_subjects
+from api.v1 import asked, sealed, suspicion, told, told_certificates, told_subjects
 from api.v1.hot_examples import LEAF, PHONE, SUBJECT
+from api.v1.told_bound import BoundPart, BoundView
 from vault.domain.model import Reveal
 from vault.service.unsealing import Why
 
@@ -50,6 +51,16 @@ _APPROVAL: Final = told.ApprovalView(
     decided_by="stf_ffeeddccbbaa99887766",
     decided_at=NOW,
 )
+
+_CERTIFICATE: Final[dict[str, Any]] = {
+    "id": "crt_66778899aabbccddeeff",
+    "tombstone": 7,
+    "subject": SUBJECT,
+    "ground": "subject_request",
+    "log_index": 812,
+    "decided_at": NOW,
+    "signed": True,
+}
 
 _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     asked.LoginBody(login="j.kim", password="correct horse battery staple", code="492039"),
@@ -189,7 +200,33 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     ),
     told_subjects.RestrictedAnswer(subject=SUBJECT, **LOGGED),
     told_subjects.SubjectProposal(approval_id=APPROVAL, subject=SUBJECT, **LOGGED),
-    told.KeyList(items=(told.KeyView("wrapping", "", 1, "active", NOW, NOW, 10_000, LATER, "green"),)),
+    told.KeyList(
+        items=(told.KeyView("wrapping", "", 1, "active", NOW, NOW, 10_000, LATER, "green"),),
+        bound=BoundView(
+            LATER,
+            "2027-03-01",
+            (
+                BoundPart(
+                    "wrapping//1",
+                    "active",
+                    LATER,
+                    "wrapping//1 (active), to be replaced and destroyed by 2027-03-01",
+                ),
+            ),
+        ),
+    ),
+    told_certificates.CertificateList(items=(told_certificates.CertificateSummary(**_CERTIFICATE),), next=7),
+    told_certificates.CertificateAnswer(
+        **_CERTIFICATE,
+        data_keys=1,
+        values=3,
+        digests=2,
+        references=1,
+        proposed_by=STAFF,
+        approved_by="stf_ffeeddccbbaa99887766",
+        approval=APPROVAL,
+        note="piivault/…/certificate\ncertificate: crt_…\n…",
+    ),
     told.RotatedAnswer(old=1, new=2),
     told.JobAnswer(job=_JOB, **LOGGED),
     told.JobList(items=(_JOB,), **LOGGED),

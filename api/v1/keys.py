@@ -9,10 +9,11 @@ from fastapi import APIRouter, Response
 from api.v1 import asked, suspicion, told
 from api.v1.calls import NO_BODY, Asked, Call, answer, logged, moment, moment_or_none, reading
 from api.v1.documents import documented
+from api.v1.told_bound import BoundPart, BoundView
 from vault.domain.actions import Action
 from vault.domain.errors import InvalidInputError
 from vault.service import Made
-from vault.service.keys import Compromised, Hanging, JobView, KeyInfo
+from vault.service.keys import Bound, Compromised, Hanging, JobView, KeyInfo
 
 router: Final = APIRouter(tags=["keys"])
 
@@ -21,8 +22,10 @@ router: Final = APIRouter(tags=["keys"])
     "/v1/keys", **documented(Action.KEY_LIST, "List keys and what hangs on each", answer=told.KeyList)
 )
 def list_keys(call: Asked) -> Response:
-    """Every key and its state, never its material."""
-    return answer(told.KeyList(items=tuple(map(_key, call.vault.keys.list(call.request)))))
+    """Every key and its state, never its material; and when copies of the database of today are dead."""
+    listing = call.vault.keys.listing(call.request)
+    bound = _bound(listing.bound, call.request.now_us)
+    return answer(told.KeyList(items=tuple(map(_key, listing.keys)), bound=bound))
 
 
 @router.post(
@@ -184,6 +187,14 @@ def _key(info: KeyInfo) -> told.KeyView:
         due_at=info.due_at,
         light=None if info.light is None else info.light.value,
     )
+
+
+def _bound(bound: Bound, now_us: int) -> BoundView:
+    parts = tuple(
+        BoundPart(part.name, part.state, moment_or_none(part.at_us), part.told(now_us))
+        for part in bound.parts
+    )
+    return BoundView(at=moment_or_none(bound.at_us), told=bound.told(now_us), parts=parts)
 
 
 def _job(job: JobView) -> told.JobState:

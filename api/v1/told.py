@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from api.v1.told_bound import BoundView
+
 
 class Answer(Struct, frozen=True):
     """What is answered."""
@@ -229,9 +231,10 @@ class KeyView(Answer, frozen=True):
 
 
 class KeyList(Answer, frozen=True):
-    """Every key."""
+    """Every key, and when copies of the database of today are dead."""
 
     items: tuple[KeyView, ...]
+    bound: BoundView
 
 
 class RotatedAnswer(Answer, frozen=True):

@@ -50,7 +50,8 @@ def add_to(keys: typer.Typer) -> None:
 def list_keys(server: Server, out: Output) -> None:
     """List every key and what hangs on it.
 
-    For administrators.
+    For administrators. Below the table: the day by which copies of the database
+    of today are dead under the cryptoperiods in force, and the keys it hangs on.
     """
     answer = server.get("/v1/keys")
     if out.as_json:
@@ -71,6 +72,10 @@ def list_keys(server: Server, out: Output) -> None:
             for item in answer.body["items"]
         ),
     )
+    bound = answer.body["bound"]
+    out.line(f"Copies of the database of today are dead by: {bound['told']}")
+    for part in bound["parts"]:
+        out.line(f"  {part['told']}")
 
 
 def _state(item: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from vault.domain.actions import GRANTABLE, Action
 OPERATOR_ONLY = {
     Action.VAULT_INIT: "done on the host, before anybody has an account",
     Action.INTEGRITY_ALARM: "said by the vault itself",
+    Action.CERTIFICATE_ISSUE: "said by the vault itself, once the tombstone is outside the database",
     Action.DRILL_RECOVERY: "done on the host, on the day that nothing else opens",
     Action.KEY_RETIRE: "done on the host, where what sealed an older root key can be reached",
     Action.KEY_ROOT: "done on the host, where what seals the root key can be reached",

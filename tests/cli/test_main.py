@@ -37,6 +37,7 @@ WANTED = [
     *("keys jobs", "keys census", "keys destroy", "keys redigest", "keys root rotate", "drill recovery"),
     *("keys compromise", "keys reencrypt"),
     "keys retire",
+    *("certificate list", "certificate show", "certificate verify"),
     *("audit list", "audit show", "audit export", "audit key", "audit verify"),
 ]
 

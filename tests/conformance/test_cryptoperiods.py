@@ -28,7 +28,7 @@ def test_a_late_key_turns_yellow_and_thirty_days_later_red(counter: Counter) -> 
     clock.pass_time(days=364)
     assert _lights(counter) == ("green", ())
     clock.pass_time(days=1)
-    assert _lights(counter) == ("yellow", ("session//1", "wrapping//1"))
+    assert _lights(counter) == ("yellow", ("session//1", "wrapping//1", "root//1"))
     clock.pass_time(days=29)
     assert _lights(counter)[0] == "yellow"
     clock.pass_time(days=1)

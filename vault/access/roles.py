@@ -28,6 +28,8 @@ PERMITTED: Final[Mapping[Action, frozenset[Role]]] = MappingProxyType(
         Action.AUDIT_EXPORT: _REVIEWER,
         Action.AUDIT_LIST: _REVIEWER,
         Action.AUDIT_SHOW: _REVIEWER,
+        Action.CERTIFICATE_LIST: _OVERSEERS,
+        Action.CERTIFICATE_SHOW: _OVERSEERS,
         Action.GRANT_LIST: _OVERSEERS,
         Action.GRANT_PROPOSE: _ADMINISTRATOR,
         # Taking a right away needs no second person.

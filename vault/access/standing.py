@@ -229,7 +229,8 @@ class Standings:
             counter = self._database.counter(connection)
             if counter.sealed and not under_seal:
                 raise SealedError("the vault is sealed")
-            if in_force(read_roots(connection), RootSlot.LIVE).version != root.version:
+            row = in_force(read_roots(connection), RootSlot.LIVE)
+            if row.version != root.version:
                 return None
             records = read_keys(connection)
             field_ids = read_field_ids(connection)
@@ -248,10 +249,13 @@ class Standings:
             value_context=context,
             by_name={slot.name: slot for slot in slots},
             by_id={slot.id: slot for slot in slots},
-            in_use=tuple(
-                KeyInUse(record.name, record.kind.value, dates[record.name][1])
-                for record in records
-                if record.state is KeyState.ACTIVE
+            in_use=(
+                *(
+                    KeyInUse(record.name, record.kind.value, dates[record.name][1])
+                    for record in records
+                    if record.state is KeyState.ACTIVE
+                ),
+                KeyInUse(f"root//{row.version}", "root", row.created_at),
             ),
             compromised=tuple(record.name for record in records if record.state is KeyState.COMPROMISED),
         )

@@ -135,6 +135,7 @@ def limits_of(stated: Table) -> Limits:
 
 CRYPTOPERIODS: Final[Mapping[str, int]] = MappingProxyType(
     {
+        "root": 365,
         "wrapping": 365,
         "lookup": 730,
         "authority": 730,

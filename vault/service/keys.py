@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from keys.keyring import KeyKind
 from vault.access.changes import Changes, Made
 from vault.access.entries import Request
+from vault.lifecycle.bound import Bound, Part, read_bound
 from vault.rotation import census, compromise, destruction, epochs, jobs
 from vault.rotation.census import Hanging
 from vault.rotation.compromise import Compromised
 from vault.rotation.destruction import Proposed
 from vault.rotation.epochs import KeyInfo, Rotated
 from vault.rotation.jobs import JobView
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Every key, and the bound of copies of the database of today."""
+
+    keys: list[KeyInfo]
+    bound: Bound
 
 
 class Keys:
@@ -24,6 +33,16 @@ class Keys:
     def list(self, request: Request) -> list[KeyInfo]:
         """List every key, its state and what hangs on it. Raises AccessDeniedError."""
         return epochs.list_keys(self._changes, request)
+
+    def listing(self, request: Request) -> Listing:
+        """List every key, and the day by which copies of the database of today are dead.
+
+        Raises AccessDeniedError.
+        """
+        infos = self.list(request)
+        cryptoperiods = self._changes.standings.current.authority.policy.cryptoperiods
+        with self._changes.database.reading() as connection:
+            return Listing(infos, read_bound(connection, cryptoperiods))
 
     def rotate(
         self, request: Request, *, kind: str = "wrapping", scope: str = "", reason: str = ""
@@ -93,4 +112,15 @@ class Keys:
         return destruction.propose(self._changes, asked, kind=kind, scope=scope, version=version)
 
 
-__all__ = ["Compromised", "Hanging", "JobView", "KeyInfo", "Keys", "Proposed", "Rotated"]
+__all__ = [
+    "Bound",
+    "Compromised",
+    "Hanging",
+    "JobView",
+    "KeyInfo",
+    "Keys",
+    "Listing",
+    "Part",
+    "Proposed",
+    "Rotated",
+]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -26,8 +27,17 @@ from vault.access.leases import HolderError
 from vault.access.sealing import Alarm
 from vault.access.throttle import tidy
 from vault.audit.integrator import Integrator
-from vault.domain.errors import SealedError, TamperDetectedError, UnavailableError, VaultError
+from vault.domain.errors import (
+    ConflictError,
+    SealedError,
+    TamperDetectedError,
+    UnavailableError,
+    VaultError,
+)
 from vault.domain.faults import describe
+from vault.lifecycle.certificates import Issuing
+from vault.lifecycle.filing import Filing
+from vault.storage.errors import RolledBackError, StaleRevisionError
 from vault.storage.maintenance import forget_replays
 
 LOGGER: Final = logging.getLogger("piivault")
@@ -61,14 +71,20 @@ class Upkeep:
         *,
         tidy: Callable[[int], object] = lambda _now_us: None,
         drop_keys: Callable[[], object] = lambda: None,
+        filing: Filing | None = None,
     ) -> None:
-        """``tidy`` is called in each round while sealed, ``drop_keys`` once after a seal."""
+        """``tidy`` is called in each round while sealed, ``drop_keys`` once after a seal.
+
+        ``filing`` is what ``integrator`` calls; without it no certificate is signed.
+        """
         self._changes = changes
         self._tidy = tidy
         self._drop_keys = drop_keys
         self._said = ""
         self._integrator = integrator
         self._clock = clock
+        self._filing = filing
+        self._issuing = Issuing(changes)
         self._stop = threading.Event()
         self._next_sweep = 0
         self._next_replays = 0
@@ -103,6 +119,7 @@ class Upkeep:
             troubles += [
                 self._try(partial(changes.strangers.flush, everything=last), now_us),
                 self._try(self._integrate, now_us),
+                self._try(self._certify, now_us),
                 self._try(self._sweep, now_us),
                 self._try(self._forget, now_us),
                 self._try(self._renew, now_us),
@@ -162,6 +179,13 @@ class Upkeep:
                 return
             self._integrated, behind = progress.size, progress.behind
 
+    def _certify(self, now_us: int) -> None:
+        if self._filing is None:
+            return
+        # Another node was faster, or keys have changed: the next round does it.
+        with suppress(StaleRevisionError, RolledBackError, ConflictError):
+            self._issuing.issue(filed=self._filing.filed, size=self._integrated, now_us=now_us)
+
     def _sweep(self, now_us: int) -> None:
         if now_us >= self._next_sweep:
             keyring = self._changes.standings.current.keyring
@@ -183,9 +207,9 @@ class Upkeep:
             raise
 
     def _report(self, error: TamperDetectedError, now_us: int) -> None:
-        """Say in the log that the log does not verify. Where that cannot be said, health says it."""
+        """Say in the log what does not verify. Where that cannot be said, health says it."""
         try:
-            self._changes.alarms.report([Alarm("log", error.reference or "0")], now_us=now_us)
+            self._changes.alarms.report([Alarm(error.table, error.reference or "0")], now_us=now_us)
         except VaultError as failure:
             LOGGER.error("an alarm could not be logged: %s", failure.code)  # noqa: TRY400 - as above
 

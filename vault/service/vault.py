@@ -19,12 +19,15 @@ from vault.access.standing import Standings
 from vault.audit.integrator import Integrator
 from vault.audit.journal import Journal
 from vault.audit.outside import OutsideCheckpoint
+from vault.audit.tombstone_file import TombstoneFile
 from vault.domain.actions import Action
+from vault.lifecycle.filing import Filing
 from vault.rotation.jobs import Worker
 from vault.rotation.periods import Light, due_dates, worst
 from vault.service.approvals import Approvals
 from vault.service.audit import Audit
 from vault.service.background import Background
+from vault.service.certificates import Certificates
 from vault.service.grants import Grants
 from vault.service.keys import Keys
 from vault.service.services import Services
@@ -110,13 +113,16 @@ class Vault:
         self.services: Final = Services(self.changes)
         self.grants: Final = Grants(self.changes)
         self.subjects: Final = Subjects(self.changes)
+        self.certificates: Final = Certificates(self.changes)
         self.approvals: Final = Approvals(self.changes)
+        self.filing: Final = Filing(database, TombstoneFile(outside.tombstones), self.changes.alarms)
         collected = unsealing.Unsealing(database, self.standings, self.changes.strangers)
         self.unsealing: Final = Unsealing(collected)
         self.upkeep: Final = Upkeep(
             self.changes,
-            Integrator(database, outside),
+            Integrator(database, outside, self.filing.file),
             clock,
+            filing=self.filing,
             tidy=collected.tidy,
             drop_keys=self.tokens.forget,
         )

@@ -1,0 +1,100 @@
+"""The day by which old copies are dead follows from every key they hang on, and says when there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from sqlalchemy import update
+
+from tests.conformance.counter import Counter
+from vault.access.identities import DAY_US
+from vault.lifecycle.bound import Bound, Part, read_bound
+from vault.storage import tables
+
+PERIODS = {"wrapping": 365, "lookup": 730, "root": 365}
+
+
+def bound(counter: Counter, periods: Mapping[str, int] = PERIODS) -> Bound:
+    with counter.vault.changes.database.reading() as connection:
+        return read_bound(connection, periods)
+
+
+def part(counter: Counter, name: str) -> Part:
+    return next(part for part in bound(counter).parts if part.name == name)
+
+
+def made_at(counter: Counter) -> int:
+    (row,) = counter.rows(tables.root_key, order_by="version")[:1]
+    return int(row["created_at"])
+
+
+def test_every_wrapping_and_lookup_key_and_the_root_key_are_parts(counter: Counter) -> None:
+    kinds = {name.partition("/")[0] for name in (part.name for part in bound(counter).parts)}
+    assert kinds == {"wrapping", "lookup", "root"}
+    names = [part.name for part in bound(counter).parts]
+    assert len(names) == len(set(names))
+    assert "root//1" in names
+
+
+def test_it_is_the_latest_of_the_days(counter: Counter) -> None:
+    start = made_at(counter)
+    assert bound(counter).at_us == start + 730 * DAY_US
+    assert bound(counter, {**PERIODS, "wrapping": 900}).at_us == start + 900 * DAY_US
+    assert bound(counter, {**PERIODS, "root": 901}).at_us == start + 901 * DAY_US
+
+
+@pytest.mark.parametrize("kind", ["wrapping", "lookup", "root"])
+def test_without_a_cryptoperiod_there_is_no_day(counter: Counter, kind: str) -> None:
+    periods = {name: days for name, days in PERIODS.items() if name != kind}
+    found = bound(counter, periods)
+    assert found.at_us is None
+    assert found.told(counter.vault.now_us()) == "no date: set a cryptoperiod"
+    assert any(one.told(0).endswith("no date: set a cryptoperiod") for one in found.parts)
+
+
+def test_key_that_was_replaced_is_due_to_be_destroyed_since_then(counter: Counter) -> None:
+    clock = counter.furnished.clock
+    clock.pass_time(minutes=5)
+    request = counter.furnished.request(counter.actor("admin"))
+    at_us = request.now_us
+    counter.vault.keys.rotate(request)
+    old, new = part(counter, "wrapping//1"), part(counter, "wrapping//2")
+    assert (old.state, old.at_us) == ("deactivated", at_us)
+    assert (new.state, new.at_us) == ("active", at_us + 365 * DAY_US)
+    assert "to be destroyed, due since" in old.told(at_us)
+
+
+def test_destroyed_key_is_no_part_any_more(counter: Counter) -> None:
+    counter.furnished.clock.pass_time(minutes=5)
+    counter.vault.keys.rotate(counter.furnished.request(counter.actor("admin")))
+    column = tables.key.c
+    counter.tamper(
+        update(tables.key)
+        .where(column.kind == "wrapping", column.version == 1)
+        .values(state="destroyed", wrapped=b"")
+    )
+    assert [one.name for one in bound(counter).parts if one.name.startswith("wrapping")] == ["wrapping//2"]
+
+
+def test_retired_root_key_is_no_part_any_more(counter: Counter) -> None:
+    counter.tamper(update(tables.root_key).values(state="retired", wrapped=b""))
+    assert all(one.name != "root//1" for one in bound(counter).parts)
+
+
+def test_days_that_have_passed_are_said_to_be_overdue(counter: Counter) -> None:
+    found = bound(counter)
+    late = (found.at_us or 0) + 1
+    assert found.told(late).startswith("overdue since 20")
+    assert all(one.told(late).endswith(", overdue") for one in found.parts)
+    assert not any(one.told(0).endswith(", overdue") for one in found.parts)
+
+
+def test_nothing_to_go_by_is_no_day() -> None:
+    assert Bound(()).at_us is None
+
+
+def test_keys_list_shows_it_with_its_parts(counter: Counter) -> None:
+    listing = counter.vault.keys.listing(counter.furnished.request(counter.actor("admin")))
+    assert listing.bound == bound(counter)
+    assert len(listing.keys) >= len(listing.bound.parts) - 1

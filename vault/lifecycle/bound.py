@@ -1,0 +1,100 @@
+"""The day by which copies of the database of today are dead, under the schedule in force.
+
+A copy of an earlier day still holds wrapped keys and digests. Its values die
+when every wrapping key in it is destroyed and the root key that sealed them is
+retired, its digests when their lookup keys are. Each key in force is to be
+replaced when its cryptoperiod is over (NIST SP 800-57 Part 1 Rev. 5, 5.3), and
+destroyed then; one that has been replaced is to be destroyed at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from keys.keyring import KeyKind
+from keys.states import KeyState
+from vault.access.identities import DAY_US
+from vault.storage.database import Connection
+from vault.storage.keys import read_key_dates, read_keys
+from vault.storage.roots import read_roots
+
+ROOT: Final = "root"
+"""Kind of the root key, in the policy's cryptoperiods too."""
+
+NO_DATE: Final = "no date: set a cryptoperiod"
+
+_HANGING: Final = frozenset({KeyKind.WRAPPING, KeyKind.LOOKUP})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One key that copies of today hang on."""
+
+    name: str
+    """``kind/scope/version``."""
+    state: str
+    at_us: int | None
+    """When it is to be gone, in microseconds since the epoch; None: its kind has no cryptoperiod."""
+
+    def told(self, now_us: int) -> str:
+        """Return it as one line of text."""
+        if self.at_us is None:
+            return f"{self.name} ({self.state}), {NO_DATE}"
+        if self.state != KeyState.ACTIVE:
+            return f"{self.name} ({self.state}), to be destroyed, due since {day(self.at_us)}"
+        late = ", overdue" if self.at_us <= now_us else ""
+        return f"{self.name} ({self.state}), to be replaced and destroyed by {day(self.at_us)}{late}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """When the last of the keys is gone, if every key goes when it is due."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def at_us(self) -> int | None:
+        """The latest of the parts; None when one has no date, or there is nothing to go by."""
+        dates = [part.at_us for part in self.parts]
+        known = [at_us for at_us in dates if at_us is not None]
+        return max(known) if known and len(known) == len(dates) else None
+
+    def told(self, now_us: int) -> str:
+        """Return it in words: a day, one that has passed, or that there is none."""
+        if self.at_us is None:
+            return NO_DATE
+        return day(self.at_us) if self.at_us > now_us else f"overdue since {day(self.at_us)}"
+
+
+def read_bound(connection: Connection, cryptoperiods: Mapping[str, int]) -> Bound:
+    """Return the bound of copies of the database as ``connection`` sees it.
+
+    ``cryptoperiods`` are days by kind of key, as in the policy.
+    """
+    dates = read_key_dates(connection)
+    parts = [
+        _part(record.name, record.state, dates[record.name][1], days=cryptoperiods.get(record.kind.value))
+        for record in read_keys(connection)
+        if record.kind in _HANGING and record.state is not KeyState.DESTROYED
+    ]
+    # A version that was retired is gone, with every copy of it; the other slot has the same dates.
+    roots = {row.version: row.created_at for row in read_roots(connection) if row.state == "active"}
+    parts += [
+        _part(f"{ROOT}//{version}", KeyState.ACTIVE, since_us, days=cryptoperiods.get(ROOT))
+        for version, since_us in sorted(roots.items())
+    ]
+    return Bound(tuple(parts))
+
+
+def day(at_us: int) -> str:
+    """Return the day in UTC, as ``YYYY-MM-DD``."""
+    return datetime.fromtimestamp(at_us / 1_000_000, UTC).date().isoformat()
+
+
+def _part(name: str, state: KeyState, since_us: int, *, days: int | None) -> Part:
+    if state is not KeyState.ACTIVE:
+        return Part(name, state.value, since_us)
+    return Part(name, state.value, None if days is None else since_us + days * DAY_US)
