@@ -39,6 +39,8 @@ from vault.storage import rows
 from vault.storage.database import Connection, Database
 from vault.storage.errors import RolledBackError, StaleRevisionError
 
+AfterAppend = Callable[[tuple[int, ...]], None]
+
 T = TypeVar("T")
 R = TypeVar("R", bound=rows.SealedRow)
 
@@ -78,7 +80,7 @@ class Made(Generic[T]):
 class Attempt:
     """One try at an act: the rows it changes, what it decides by, who asked."""
 
-    __slots__ = ("alarms", "authority", "connection", "keyring", "request")
+    __slots__ = ("_later", "alarms", "authority", "connection", "keyring", "request")
 
     def __init__(
         self, connection: Connection, standing: Standing, request: Request, alarms: list[Alarm]
@@ -89,6 +91,21 @@ class Attempt:
         self.request = request
         self.alarms = alarms
         """Where rows that do not verify are put, for the log."""
+        self._later: list[AfterAppend] = []
+
+    def after_append(self, act: AfterAppend) -> None:
+        """Have ``act`` called in this transaction, once the entries have their places in the log.
+
+        It is given the log index of each entry, that of the act itself first and those of ``also``
+        after it. The log is locked meanwhile: nobody else commits between the entries and what ``act``
+        reads, and everybody waits for it.
+        """
+        self._later.append(act)
+
+    def appended(self, indexes: tuple[int, ...]) -> None:
+        """Call what ``after_append`` was given, in that order."""
+        for act in self._later:
+            act(indexes)
 
     @property
     def now_us(self) -> int:
@@ -234,10 +251,12 @@ class Changes:
         found: list[Alarm] = []
         try:
             with usable_keys(), self.journal.unit() as unit:
-                change = act(Attempt(unit.connection, standing, request, found))
+                attempt = Attempt(unit.connection, standing, request, found)
+                change = act(attempt)
                 acts = ((action, change.target), *change.also)
                 said = [entry(request, done, target=target, decision=decision) for done, target in acts]
                 unit.append(said, revision=standing.revision, revise=change.revises)
+                attempt.appended(unit.indexes)
         except TamperDetectedError:
             # The transaction is gone and every change with it; what it found is not.
             self.alarms.report(found, now_us=request.now_us)

@@ -44,6 +44,11 @@ def new_approval_id() -> ApprovalId:
     return ApprovalId("apr_" + secrets.token_hex(_ID_BYTES))
 
 
+def new_certificate_id() -> str:
+    """Return a fresh id of a certificate of destruction."""
+    return "crt_" + secrets.token_hex(_ID_BYTES)
+
+
 def new_session_id() -> str:
     """Return a fresh public id of a session."""
     return "ses_" + secrets.token_hex(_ID_BYTES)

@@ -3,7 +3,7 @@
 No change commits without its entry: :meth:`Journal.unit` gives the one write
 transaction, and leaving it without having appended rolls it back. The append
 is the last statement, because it takes the counter row, the last lock of every
-transaction.
+transaction; after it come at most new rows that carry the log index.
 """
 
 from __future__ import annotations
@@ -38,6 +38,16 @@ class Unit:
     def appended(self) -> bool:
         """Whether the unit has its entries."""
         return self._draft is not None
+
+    @property
+    def indexes(self) -> tuple[int, ...]:
+        """Log index of each entry, taken and not yet durable: for rows of this very transaction.
+
+        Raises LogUnavailableError before the append.
+        """
+        if self._draft is None:
+            raise LogUnavailableError("there is no log index before the append")
+        return tuple(self._first + offset for offset in self._draft.offsets)
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:

@@ -107,7 +107,7 @@ tombstone = Table(
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("log_index", BigInteger, nullable=False),
     Column("act", Text, nullable=False),
-    Column("subject_id", BigInteger, nullable=False),
+    Column("subject_id", BigInteger, nullable=False, index=True),
     Column("at_us", BigInteger, nullable=False),
     *sealed(),
     CheckConstraint("act IN ('erase','restrict','lift')", name="act"),

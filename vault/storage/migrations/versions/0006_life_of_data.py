@@ -57,6 +57,7 @@ def _erasure() -> None:
         sa.CheckConstraint("act IN ('erase','restrict','lift')", name=op.f("ck_tombstone_act")),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_tombstone")),
     )
+    op.create_index(op.f("ix_tombstone_subject_id"), "tombstone", ["subject_id"])
     op.create_table(
         "certificate",
         sa.Column("id", sa.Text(), nullable=False),
