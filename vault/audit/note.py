@@ -69,7 +69,7 @@ class Checkpoint:
 
     def text(self) -> str:
         """Return the three lines that are signed."""
-        return f"{self.origin}\n{self.size}\n{_to_base64(self.root)}\n"
+        return f"{self.origin}\n{self.size}\n{to_base64(self.root)}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class NoteKey:
 
 def vkey(key: SigningKey) -> str:
     """Return the public half of ``key`` as text that can be handed to a verifier."""
-    return f"{key.name}+{key.key_id.hex()}+{_to_base64(ED25519_ALGORITHM + key.public)}"
+    return f"{key.name}+{key.key_id.hex()}+{to_base64(ED25519_ALGORITHM + key.public)}"
 
 
 def parse_vkey(text: str) -> NoteKey:
@@ -95,7 +95,7 @@ def parse_vkey(text: str) -> NoteKey:
 
     """
     match = _VKEY(text)
-    data = b"" if match is None else _from_base64(match[3], rule="vkey")
+    data = b"" if match is None else from_base64(match[3], rule="vkey")
     if match is None or len(data) != 1 + PUBLIC_LENGTH or data[:1] != ED25519_ALGORITHM:
         raise MalformedNoteError("vkey")
     key = VerifyKey(data[1:])
@@ -111,7 +111,7 @@ def parse_vkey(text: str) -> NoteKey:
 def sign_note(text: str, key: SigningKey) -> str:
     """Return ``text`` (ends in a newline) as a note signed by ``key``."""
     signature = key.key_id + key.sign(text.encode())
-    return f"{text}\n— {key.name} {_to_base64(signature)}\n"
+    return f"{text}\n— {key.name} {to_base64(signature)}\n"
 
 
 def open_note(note: str, key: NoteKey) -> str:
@@ -195,7 +195,7 @@ def _signature(line: str) -> tuple[str, bytes]:
     match = _SIGNATURE_LINE(line)
     if match is None:
         raise MalformedNoteError("signature_line")
-    data = _from_base64(match[2], rule="signature_line")
+    data = from_base64(match[2], rule="signature_line")
     if len(data) <= _KEY_ID_SIZE:
         raise MalformedNoteError("signature_line")
     return match[1], data
@@ -210,22 +210,24 @@ def _parse(text: str) -> Checkpoint:
         raise MalformedNoteError("origin")
     if _TREE_SIZE(size) is None or int(size) >= SIZE_LIMIT:
         raise MalformedNoteError("tree_size")
-    digest = _from_base64(root, rule="root")
+    digest = from_base64(root, rule="root")
     if len(digest) != HASH_SIZE:
         raise MalformedNoteError("root")
     return Checkpoint(origin, int(size), digest)
 
 
-def _to_base64(data: bytes) -> str:
+def to_base64(data: bytes) -> str:
+    """Return the base64 of ``data`` in its one form (log-entry.md 2.5)."""
     return b2a_base64(data, newline=False).decode("ascii")
 
 
-def _from_base64(text: str, *, rule: str) -> bytes:
+def from_base64(text: str, *, rule: str) -> bytes:
+    """Return the bytes that ``to_base64`` wrote. Raises MalformedNoteError with ``rule`` for other text."""
     try:
         data = a2b_base64(text, strict_mode=True)
     except (BinasciiError, ValueError):
         raise MalformedNoteError(rule) from None
     # strict_mode lets non-zero padding bits through: only the round trip shows them.
-    if _to_base64(data) != text:
+    if to_base64(data) != text:
         raise MalformedNoteError(rule)
     return data

@@ -7,17 +7,11 @@ never by a checkpoint of a shorter log, whoever else on this host writes it.
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
+from vault.audit.durable import locked, replace_file
 from vault.audit.note import Checkpoint, NoteError, NoteKey, open_checkpoint
 from vault.domain.errors import TamperDetectedError, UnavailableError
-
-MODE: Final = 0o600
 
 
 class OutsideCheckpoint:
@@ -46,36 +40,11 @@ class OutsideCheckpoint:
         """
         checkpoint = open_checkpoint(note, key)
         try:
-            with self._locked():
+            with locked(self._path):
                 kept = self.read(key)
                 if kept is None or kept.size < checkpoint.size:
-                    self._replace(note)
+                    replace_file(self._path, note.encode())
                 elif kept.size == checkpoint.size and kept.root != checkpoint.root:
                     raise TamperDetectedError("the log is not the one of the checkpoint kept outside")
         except OSError:
             raise UnavailableError("the checkpoint cannot be kept outside the database") from None
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep the other processes of this host away; the lock ends with the descriptor."""
-        lock = self._path.with_name(self._path.name + ".lock")
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-
-    def _replace(self, note: str) -> None:
-        fresh = self._path.with_name(self._path.name + ".new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        with os.fdopen(os.open(fresh, flags, MODE), "wb") as file:
-            file.write(note.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

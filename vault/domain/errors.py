@@ -152,9 +152,16 @@ class IdempotencyConflictError(ConflictError):
 
 
 class TamperDetectedError(VaultError):
-    """A stored row, key or ciphertext does not verify. An alarm entry is in the log."""
+    """A stored row, key or ciphertext does not verify. An alarm entry is in the log.
+
+    ``table`` is what an alarm about it names: where the thing lies that does not verify.
+    """
 
     code = "tamper_detected"
+
+    def __init__(self, detail: str = "", *, reference: str | None = None, table: str = "log") -> None:
+        super().__init__(detail, reference=reference)
+        self.table = table
 
 
 class UnavailableError(VaultError):
