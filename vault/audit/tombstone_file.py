@@ -54,7 +54,7 @@ class TombstoneFile:
 
     @contextmanager
     def hold(self, keys: Iterable[NoteKey]) -> Iterator[Seen]:
-        """Keep other processes away and look at what is there. ``keys`` are the log's, old ones too.
+        """Keep other processes away and look at what is there. ``keys`` are the log's.
 
         Lines that the head counts must verify. Others that do not are what a
         loss of power left, and are written again by ``append`` (5.2).
@@ -112,6 +112,7 @@ class TombstoneFile:
         at = self._at.copy()
         fresh: list[Tombstone] = []
         require_head(self._head, at)
+        known = at.copy()
         for line in whole_lines(read_bytes(self.path, at.length)):
             try:
                 fresh.append(at.follow(line, keys))
@@ -120,8 +121,12 @@ class TombstoneFile:
                     raise
                 break
             require_head(self._head, at)
-        start, self._at = self._at.count, at
-        return Seen(start, fresh, max(0, counted - at.count))
+            if at.unknown is None:
+                known = at.copy()
+        # Lines after those that are vouched for are written again by ``append``, as torn ones are.
+        start, self._at = self._at.count, known
+        del fresh[known.count - start :]
+        return Seen(start, fresh, max(0, counted - known.count))
 
     def _stated(self, log_size: int, log: str) -> bool:
         head = self._head

@@ -89,6 +89,8 @@ class Chain:
     """Bytes of the lines so far."""
     last: dict[str, int] = field(default_factory=dict)
     """Log index of the last line of each log, by key name."""
+    unknown: int | None = None
+    """First of the lines at the end that no trusted key vouches for; None where one does for all of them."""
 
     def sign(self, tombstone: Tombstone, key: SigningKey) -> bytes:
         """Return the next line, signed, and go on behind it.
@@ -120,27 +122,30 @@ class Chain:
         signature = self._signature(match[3])
         key = keys.get(signature[:KEY_ID_LENGTH])
         if key is None:
-            raise self.refused("key")
+            self._pass(line)
+            return tombstone
         try:
             key.key.verify(signature[KEY_ID_LENGTH:], _signed(key.name, self, match[2]))
         except VerificationError:
+            self.require_known()
             raise self.refused("signature") from None
         if tombstone.log_index <= self.last.get(key.name, -1):
             raise self.refused("order")
         self._advance(line, key.name, tombstone.log_index)
         return tombstone
 
+    def require_known(self) -> None:
+        """Return if a trusted key vouches for every line so far. Raises TamperDetectedError (``key``)."""
+        if self.unknown is not None:
+            raise _refused(self.unknown, "key")
+
     def refused(self, rule: str) -> TamperDetectedError:
         """Return the error for the line at this place."""
-        return TamperDetectedError(
-            f"the tombstone file does not verify: line {self.count}: {rule}",
-            reference=str(self.count),
-            table="tombstone",
-        )
+        return _refused(self.count, rule)
 
     def copy(self) -> Chain:
         """Return the same place, to go on from on its own."""
-        return Chain(self.count, self.chain, self.length, dict(self.last))
+        return Chain(self.count, self.chain, self.length, dict(self.last), self.unknown)
 
     def _signature(self, text: str) -> bytes:
         try:
@@ -150,6 +155,16 @@ class Chain:
 
     def _advance(self, line: bytes, log: str, index: int) -> None:
         self.last[log] = index
+        self._go_on(line)
+        # The chain in it is that of all lines before: whoever signed it had verified them (3.3).
+        self.unknown = None
+
+    def _pass(self, line: bytes) -> None:
+        if self.unknown is None:
+            self.unknown = self.count
+        self._go_on(line)
+
+    def _go_on(self, line: bytes) -> None:
         self.chain = sha256(line).digest()
         self.count += 1
         self.length += len(line)
@@ -168,8 +183,9 @@ def keys_by_id(keys: Iterable[NoteKey]) -> dict[bytes, NoteKey]:
 def read(path: Path, keys: Iterable[NoteKey]) -> Reading:
     """Return what the file at ``path`` and its head say. Public keys suffice.
 
-    ``keys`` are the log's public keys that the caller trusts, old ones too. No
-    file and no head is an empty reading, complete through 0.
+    ``keys`` are the log's public keys that the caller trusts; lines under older
+    ones are vouched for by what follows them (3.3). No file and no head is an
+    empty reading, complete through 0.
 
     Raises TamperDetectedError that names the line (5.1), UnavailableError.
     """
@@ -230,15 +246,23 @@ def sign_head(at: Chain, log_size: int, key: SigningKey) -> str:
 
 
 def require_head(head: Head | None, at: Chain) -> None:
-    """Return, unless the head ends at ``at`` with another chain. Raises TamperDetectedError."""
-    if head is not None and head.count == at.count and head.chain != at.chain:
+    """Return, unless the head ends at ``at`` with another chain. Raises TamperDetectedError.
+
+    A head with this chain vouches for the lines before it.
+    """
+    if head is None or head.count != at.count:
+        return
+    if head.chain != at.chain:
+        at.require_known()
         raise at.refused("chain")
+    at.unknown = None
 
 
 def require_whole(head: Head | None, at: Chain) -> None:
-    """Return if ``at``, the end of the file, is not before that of the head. Raises TamperDetectedError."""
+    """Return if ``at`` can be the end of the file. Raises TamperDetectedError (``cut``, ``key``)."""
     if head is not None and at.count < head.count:
         raise at.refused("cut")
+    at.require_known()
 
 
 def through(head: Head | None, at: Chain) -> int:
@@ -256,6 +280,12 @@ def _open_head(text: str, key: NoteKey) -> Head:
     if head.count >= _LIMIT or head.through >= _LIMIT:
         raise MalformedNoteError("head")
     return head
+
+
+def _refused(line: int, rule: str) -> TamperDetectedError:
+    return TamperDetectedError(
+        f"the tombstone file does not verify: line {line}: {rule}", reference=str(line), table="tombstone"
+    )
 
 
 def _bad_head() -> TamperDetectedError:

@@ -70,6 +70,14 @@ def valid() -> Iterator[tuple[str, list[bytes], str | None, int]]:
     yield "complete beyond its last line", lines, head_of(lines, 9_000), 9_000
     yield "no head", lines, None, 601
     yield "more lines than the head counts", lines, head_of(lines[:3], 814, NEW), 814
+    retired = file_of(((OTHER, ACTS[0][1]), *ACTS[1:]))
+    yield "a line of a key that a later line vouches for", retired, None, 601
+    yield (
+        "lines of a key that the head vouches for",
+        file_of(((OTHER, ACTS[0][1]),)),
+        head_of(file_of(((OTHER, ACTS[0][1]),)), 8),
+        8,
+    )
     yield "a line that was being written", [*lines, lines[0][:40]], head_of(lines, 601), 601
 
 
@@ -93,6 +101,11 @@ def malformed() -> Iterator[tuple[str, str, int | str, list[bytes], str | None]]
         [signed(OLD, bytes(32), 0, ACTS[0][1], "piivault/tombstone/v2")],
         None,
     )
+    yield "a line of another vault at the end", "key", 0, file_of(((OTHER, ACTS[0][1]),)), None
+    added = [*lines, signed(OTHER, chain_of(lines), 5, "900 erase 1 2026-11-24T06:00:01.000000Z")]
+    yield "a line of another vault after those the head counts", "key", 5, added, head
+    exchanged = [*lines[:4], signed(OTHER, chain_of(lines[:4]), 4, ACTS[4][1])]
+    yield "a line of another vault that the head does not count", "key", 4, exchanged, head
     yield "the last line cut off", "cut", 4, lines[:-1], head
     yield "everything cut off", "cut", 0, [], head
     yield "the last line cut short", "cut", 4, [*lines[:-1], lines[-1][:-1]], head

@@ -275,6 +275,40 @@ def test_head_of_another_chain_is_refused(file: TombstoneFile, path: Path) -> No
         pass
 
 
+def test_newest_key_alone_goes_on_behind_lines_of_one_that_is_gone(file: TombstoneFile, path: Path) -> None:
+    write(file, acts(2), size=20)
+    write(file, acts(3), size=30, signer=NEW)
+    with TombstoneFile(path).hold(KEYS[1:]) as seen:
+        assert seen == Seen(0, acts(3), 0)
+    assert read(path, KEYS[1:]) == (acts(3), 30)
+
+
+def test_line_of_a_stranger_that_nobody_counts_is_cut_off(file: TombstoneFile, path: Path) -> None:
+    write(file, acts(2), size=20)
+    whole = path.read_bytes()
+    other = TombstoneFile(path.with_name("other"))
+    write(other, acts(2), size=20)
+    other_key = log_key("other.example/log", seed=b"other")
+    with other.hold(KEYS):
+        other.append(acts(3, 2), 30, other_key)
+    path.write_bytes(other.path.read_bytes())
+    assert write(file, acts(2), size=20) == Seen(0, acts(2), 0)
+    assert path.read_bytes() == whole
+
+
+def test_line_of_a_stranger_in_the_place_of_one_that_is_counted_is_refused(
+    file: TombstoneFile, path: Path
+) -> None:
+    write(file, acts(3), size=30)
+    other = TombstoneFile(path.with_name("other"))
+    write(other, acts(2), size=20)
+    with other.hold(KEYS):
+        other.append(acts(3, 2), 30, log_key("other.example/log", seed=b"other"))
+    path.write_bytes(other.path.read_bytes())
+    with pytest.raises(TamperDetectedError, match="line 2: key"), file.hold(KEYS):
+        pass
+
+
 def test_what_is_not_the_next_line_is_not_written(file: TombstoneFile, path: Path) -> None:
     write(file, acts(2), size=20)
     with file.hold(KEYS), pytest.raises(ValueError, match="not the next"):
