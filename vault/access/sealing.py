@@ -62,7 +62,7 @@ def verify(authority: AuthorityKeys, row: R) -> R:
         raise UnavailableError("no authority key can be used") from None
     except KeysError:
         # Malformed is planted too: an id too long to bind, a version below zero.
-        raise TamperDetectedError(f"a row of {name} does not verify", reference=row_id) from None
+        raise TamperDetectedError(f"a row of {name} does not verify", reference=row_id, table=name) from None
     return row
 
 

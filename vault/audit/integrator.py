@@ -3,14 +3,14 @@
 Whichever node holds the tree's row does it, within a second. Only what
 verifies is signed: every leaf hash against the entry's bytes, every unit
 against its MAC, every writer's counter without a hole, every index without a
-gap up to the counter row, the tree so far against its own MAC and the
-checkpoint signed over it, and never less than the checkpoint kept outside the
-database.
+gap up to the counter row, every act on a data subject against its tombstone,
+the tree so far against its own MAC and the checkpoint signed over it, and
+never less than the checkpoint kept outside the database.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -19,6 +19,7 @@ import msgspec
 
 from keys.errors import KeysError
 from keys.keyring import Keyring
+from vault.audit.acts import require_tombstones
 from vault.audit.merkle import Frontier, MalformedFrontierError, leaf_hash
 from vault.audit.note import (
     Checkpoint,
@@ -68,12 +69,23 @@ def log_key(keyring: Keyring) -> NoteKey:
     return parse_vkey(vkey(keyring.signer))
 
 
+def log_keys(keyring: Keyring) -> tuple[NoteKey, ...]:
+    """Return the public keys of the log, the one in force first."""
+    return (log_key(keyring),)
+
+
+Before = Callable[[Keyring, int, int], None]
+"""Given the keyring, a size of the log and the time: makes sure of what has to be outside up to that size."""
+
+
 class Integrator:
     """Extends the tree and its checkpoints. One call at a time per process."""
 
-    def __init__(self, database: Database, outside: OutsideCheckpoint) -> None:
+    def __init__(self, database: Database, outside: OutsideCheckpoint, before: Before | None = None) -> None:
+        """``before`` is called before a checkpoint is kept outside; when it raises, none is."""
         self._database = database
         self._outside = outside
+        self._before = before
 
     def integrate(self, keyring: Keyring, now_us: int) -> Progress | None:
         """Integrate what has been appended; None when another node was faster.
@@ -104,6 +116,8 @@ class Integrator:
             if not self._store(before, after, size=frontier.size, note=note, now_us=now_us):
                 return None
         if note is not None:
+            if self._before is not None:
+                self._before(keyring, frontier.size, now_us)
             self._outside.advance(note, key)
         return Progress(frontier.size, note, behind)
 
@@ -150,6 +164,7 @@ def _extend(connection: Connection, frontier: Frontier, writers: dict[bytes, int
     entries = {entry.idx: entry for entry in log.read_entries(connection, start, stop)}
     for unit in units:
         _take(unit, entries, frontier, writers=writers, keyring=keyring)
+    require_tombstones(connection, entries.values())
     return bool(units) and log.read_units(connection, stop, limit=1) != []
 
 

@@ -20,6 +20,11 @@ class OutsideCheckpoint:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    @property
+    def tombstones(self) -> Path:
+        """Where the tombstone file lies: beside it, so that both are copied."""
+        return self._path.with_name("tombstones")
+
     def read(self, key: NoteKey) -> Checkpoint | None:
         """Return the checkpoint kept, None before the first. Raises TamperDetectedError, UnavailableError."""
         try:

@@ -121,9 +121,9 @@ class Upkeep:
             self._next_replays = now_us + MINUTE_US
 
     def _report(self, error: TamperDetectedError, now_us: int) -> None:
-        """Say in the log that the log does not verify. Where that cannot be said, health says it."""
+        """Say in the log what does not verify. Where that cannot be said, health says it."""
         try:
-            self._changes.alarms.report([Alarm("log", error.reference or "0")], now_us=now_us)
+            self._changes.alarms.report([Alarm(error.table, error.reference or "0")], now_us=now_us)
         except VaultError as failure:
             LOGGER.error("an alarm could not be logged: %s", failure.code)  # noqa: TRY400 - as above
 

@@ -18,7 +18,9 @@ from vault.access.standing import Standings
 from vault.audit.integrator import Integrator
 from vault.audit.journal import Journal
 from vault.audit.outside import OutsideCheckpoint
+from vault.audit.tombstone_file import TombstoneFile
 from vault.domain.actions import Action
+from vault.lifecycle.filing import Filing
 from vault.rotation.jobs import Worker
 from vault.rotation.periods import Light, due_dates, worst
 from vault.service.approvals import Approvals
@@ -90,7 +92,8 @@ class Vault:
         self.services: Final = Services(self.changes)
         self.grants: Final = Grants(self.changes)
         self.approvals: Final = Approvals(self.changes)
-        self.upkeep: Final = Upkeep(self.changes, Integrator(database, outside), clock)
+        self.filing: Final = Filing(database, TombstoneFile(outside.tombstones), self.changes.alarms)
+        self.upkeep: Final = Upkeep(self.changes, Integrator(database, outside, self.filing.file), clock)
         self.worker: Final = Worker(self.changes, clock)
         self.background: Final = Background(self.worker)
 

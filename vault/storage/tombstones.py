@@ -6,7 +6,9 @@ it its log index; the counter row is locked by then, so ``seq`` has no gaps.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import ClassVar, Final
 
 from sqlalchemy import Connection, Table, func, select
@@ -17,6 +19,9 @@ from vault.storage.rows import SealedRow
 ERASE: Final = "erase"
 RESTRICT: Final = "restrict"
 LIFT: Final = "lift"
+
+_AT_ONCE: Final = 500
+"""Log indexes in one statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +83,39 @@ def certificate_of(connection: Connection, seq: int) -> CertificateRow | None:
     """Return the certificate of the tombstone ``seq``; only an erasure has one."""
     statement = select(tables.certificate).where(tables.certificate.c.seq == seq)
     return CertificateRow.one(connection, statement)
+
+
+def acts_at(connection: Connection, indexes: Iterable[int]) -> dict[int, str]:
+    """Return the act of each tombstone whose entry is one of ``indexes``."""
+    column = tables.tombstone.c
+    found: dict[int, str] = {}
+    left = iter(indexes)
+    while some := list(islice(left, _AT_ONCE)):
+        rows = connection.execute(select(column.log_index, column.act).where(column.log_index.in_(some)))
+        found.update((row.log_index, row.act) for row in rows)
+    return found
+
+
+def certificates_without_note(connection: Connection, *, below: int, limit: int) -> list[CertificateRow]:
+    """Return up to ``limit`` certificates that wait for their note, of tombstones below number ``below``."""
+    column = tables.certificate.c
+    statement = select(tables.certificate).where(column.note.is_(None), column.seq < below)
+    return CertificateRow.all(connection, statement.order_by(column.seq).limit(limit))
+
+
+def one_certificate(connection: Connection, certificate_id: str) -> CertificateRow | None:
+    """Return the certificate of this id."""
+    statement = select(tables.certificate).where(tables.certificate.c.id == certificate_id)
+    return CertificateRow.one(connection, statement)
+
+
+def certificates_before(connection: Connection, seq: int, limit: int) -> list[CertificateRow]:
+    """Return up to ``limit`` certificates of tombstones below number ``seq``, the newest first."""
+    column = tables.certificate.c
+    statement = select(tables.certificate).where(column.seq < seq).order_by(column.seq.desc()).limit(limit)
+    return CertificateRow.all(connection, statement)
+
+
+def tombstone_at(connection: Connection, seq: int) -> TombstoneRow | None:
+    """Return the tombstone of this number."""
+    return TombstoneRow.one(connection, select(tables.tombstone).where(tables.tombstone.c.seq == seq))
