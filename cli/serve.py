@@ -118,10 +118,11 @@ def application(settings: Settings, ask: Ask | None = None) -> Any:
     """Return the application of a newly opened vault; the server starts and closes it."""
     from api.app import build_app
     from cli.memory import keep_to_itself
-    from vault.assembly import nobody, open_vault
+    from vault.assembly import nobody
+    from vault.assembly.serving import open_to_serve
 
     keep_to_itself()
-    served = build_app(open_vault(settings, ask=ask or nobody))
+    served = build_app(open_to_serve(settings, ask=ask or nobody))
     # A batch makes thousands of values that live for a moment. Searching everything loaded for cycles
     # after each few hundred of them costs a tenth of the work and finds nothing.
     gc.collect()
@@ -162,14 +163,14 @@ def _supervise(
     """Run one process per worker."""
     from uvicorn.supervisors import Multiprocess
 
-    from vault.assembly import open_vault
+    from vault.assembly.serving import open_to_serve
 
     def refuse(what: str) -> NoReturn:
         # Each worker, and each that takes the place of one, would have to ask again.
         raise _refused("server.workers", "asks", f"the root key needs its {what}: only one process can ask")
 
     # Once here, so that what would fail in every worker fails as one error.
-    open_vault(settings, ask=refuse).close()
+    open_to_serve(settings, ask=refuse).close()
     config.app = functools.partial(worker_application, settings)
     announce()
     Multiprocess(config, sockets=[listener]).run()

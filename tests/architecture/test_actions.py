@@ -14,6 +14,8 @@ from vault.domain.actions import GRANTABLE, Action
 
 OPERATOR_ONLY = {
     Action.VAULT_INIT: "done on the host, before anybody has an account",
+    Action.BACKUP_CREATE: "done on the host, where the database and what opens its keys are",
+    Action.VAULT_RESTORE: "done on the host, where nothing is served yet",
     Action.INTEGRITY_ALARM: "said by the vault itself",
     Action.DRILL_RECOVERY: "done on the host, on the day that nothing else opens",
     Action.KEY_ROOT: "done on the host, where what seals the root key can be reached",

@@ -34,6 +34,7 @@ WANTED = [
     *("approval list", "approval approve", "approval refuse"),
     *("token show", "token revoke", "keys list", "keys rotate", "keys rewrap"),
     *("keys jobs", "keys census", "keys destroy", "keys redigest", "keys root rotate", "drill recovery"),
+    *("backup", "restore"),
     *("audit list", "audit show", "audit export", "audit key", "audit verify"),
 ]
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from keys.context import ValueContext
 from keys.errors import KeysError
-from keys.keyring import KeyRecord, Keyring
+from keys.keyring import KeyRecord, Keyring, KeySealer
 from keys.rootkey import RootKey, RootSlot
 from keys.states import KeyState
 from vault.access.authority import Authority
 from vault.access.roots import Roots, in_force
 from vault.domain.errors import SealedError, UnavailableError
 from vault.fields.base import Field
-from vault.storage.database import Database
+from vault.storage.database import Connection, Counter, Database
 from vault.storage.keys import read_field_ids, read_key_dates, read_keys
 from vault.storage.roots import read_roots
 
@@ -107,32 +107,37 @@ class Standings:
                 raise SealedError("the vault is sealed")
             if in_force(read_roots(connection), RootSlot.LIVE).version != root.version:
                 return None
-            records = read_keys(connection)
-            field_ids = read_field_ids(connection)
-            keyring = _unlocked(counter.vault_id, records, root)
-            dates = read_key_dates(connection)
-            authority = Authority.load(connection, keyring, revision=counter.revision)
-        context = ValueContext(counter.vault_id)
-        slots = [
-            FieldSlot(field_ids[name], name, field, context.field_part(name))
-            for name, field in authority.policy.fields.items()
-        ]
-        return Standing(
-            revision=counter.revision,
-            keyring=keyring,
-            authority=authority,
-            value_context=context,
-            by_name={slot.name: slot for slot in slots},
-            by_id={slot.id: slot for slot in slots},
-            in_use=tuple(
-                KeyInUse(record.name, record.kind.value, dates[record.name][1])
-                for record in records
-                if record.state is KeyState.ACTIVE
-            ),
-        )
+            return standing_in(connection, counter, root)
 
 
-def _unlocked(vault_id: bytes, records: Sequence[KeyRecord], root: RootKey) -> Keyring:
+def standing_in(connection: Connection, counter: Counter, root: KeySealer) -> Standing:
+    """Return the standing of the state that ``connection`` sees. Raises UnavailableError."""
+    records = read_keys(connection)
+    field_ids = read_field_ids(connection)
+    keyring = _unlocked(counter.vault_id, records, root)
+    dates = read_key_dates(connection)
+    authority = Authority.load(connection, keyring, revision=counter.revision)
+    context = ValueContext(counter.vault_id)
+    slots = [
+        FieldSlot(field_ids[name], name, field, context.field_part(name))
+        for name, field in authority.policy.fields.items()
+    ]
+    return Standing(
+        revision=counter.revision,
+        keyring=keyring,
+        authority=authority,
+        value_context=context,
+        by_name={slot.name: slot for slot in slots},
+        by_id={slot.id: slot for slot in slots},
+        in_use=tuple(
+            KeyInUse(record.name, record.kind.value, dates[record.name][1])
+            for record in records
+            if record.state is KeyState.ACTIVE
+        ),
+    )
+
+
+def _unlocked(vault_id: bytes, records: Sequence[KeyRecord], root: KeySealer) -> Keyring:
     try:
         return Keyring.unlock(vault_id, records, root)
     except KeysError:

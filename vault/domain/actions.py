@@ -17,6 +17,7 @@ class Action(StrEnum):
     AUDIT_EXPORT = "audit:export"
     AUDIT_LIST = "audit:list"
     AUDIT_SHOW = "audit:show"
+    BACKUP_CREATE = "backup:create"
     DRILL_RECOVERY = "drill:recovery"
     GRANT_LIST = "grant:list"
     GRANT_PROPOSE = "grant:propose"
@@ -48,6 +49,7 @@ class Action(StrEnum):
     TOKEN_SHOW = "token:show"
     TOKEN_TOKENIZE = "token:tokenize"
     VAULT_INIT = "vault:init"
+    VAULT_RESTORE = "vault:restore"
     VAULT_STATUS = "vault:status"
 
 
