@@ -19,7 +19,7 @@ from cli import retire, sealing, serve, status
 from cli.command import MARKUP, group
 from cli.demo import command as demo
 from cli.errors import INTERRUPTED, OTHER, Failure, failure_of
-from cli.local import attesting, roots, setup, verify
+from cli.local import attesting, backups, roots, setup, verify
 from cli.output import Output
 from cli.remote import (
     certificates,
@@ -68,6 +68,7 @@ def build() -> typer.Typer:
         tokens,
         files,
         subjects,
+        backups,
     ):
         part.add_to(app)
     key = group("keys", "Keys and what hangs on them.", parent=app)

@@ -119,10 +119,11 @@ def application(settings: Settings, ask: Ask | None = None) -> Any:
     """Return the application of a newly opened vault; the server starts and closes it."""
     from api.app import build_app
     from cli.memory import keep_to_itself
-    from vault.assembly import nobody, open_or_wait
+    from vault.assembly import nobody
+    from vault.assembly.serving import open_to_serve
 
     keep_to_itself()
-    served = build_app(open_or_wait(settings, ask=ask or nobody), settings.unseal_networks)
+    served = build_app(open_to_serve(settings, ask=ask or nobody), settings.unseal_networks)
     # A batch makes thousands of values that live for a moment. Searching everything loaded for cycles
     # after each few hundred of them costs a tenth of the work and finds nothing.
     gc.collect()
@@ -163,10 +164,10 @@ def _supervise(
     """Run one process per worker."""
     from uvicorn.supervisors import Multiprocess
 
-    from vault.assembly import open_or_wait
+    from vault.assembly.serving import open_to_serve
 
     # Once here, so that what would fail in every worker fails as one error.
-    with closing(open_or_wait(settings)) as vault:
+    with closing(open_to_serve(settings)) as vault:
         state = vault.unsealing.state()
         if state.by_people:
             raise _needs_one(state.holder)

@@ -99,7 +99,7 @@ def init(  # noqa: PLR0913 - an option for each thing that can be chosen
         policy=Policy.parse(text),
         administrator=Person(login=first[0], name=first[1], role=Role.ADMINISTRATOR),
         officer=Person(login=second[0], name=second[1], role=Role.OFFICER),
-        database_url=_database_url(database_url, database_url_file),
+        database_url=database_url_of(database_url, database_url_file),
         sealing=Sealing(
             root=holder(root_key, option="--root-key"),
             recovery=holder(recovery, option="--recovery"),
@@ -189,7 +189,8 @@ def _person(given: str | None, option: str, title: str) -> tuple[str, str]:
     return login, name
 
 
-def _database_url(given: str | None, file: Path | None) -> str:
+def database_url_of(given: str | None, file: Path | None) -> str:
+    """Return the address given or read from a file; empty without either. Raises InvalidInputError."""
     if file is None:
         return given or ""
     if given is not None:

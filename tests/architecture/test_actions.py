@@ -14,6 +14,8 @@ from vault.domain.actions import GRANTABLE, Action
 
 OPERATOR_ONLY = {
     Action.VAULT_INIT: "done on the host, before anybody has an account",
+    Action.BACKUP_CREATE: "done on the host, where the database and what opens its keys are",
+    Action.VAULT_RESTORE: "done on the host, where nothing is served yet",
     Action.INTEGRITY_ALARM: "said by the vault itself",
     Action.CERTIFICATE_ISSUE: "said by the vault itself, once the tombstone is outside the database",
     Action.DRILL_RECOVERY: "done on the host, on the day that nothing else opens",

@@ -44,6 +44,7 @@ PLANTS = [
     Plant("cli-layers", "cli/local/planted.py", "import cli.serve"),
     Plant("libraries-of-keys", "vault/access/planted.py", "from argon2 import PasswordHasher"),
     Plant("libraries-of-keys", "vault/storage/planted.py", "import pyotp"),
+    Plant("libraries-of-keys", "vault/backup/planted.py", "import pyrage"),
     Plant("libraries-of-keys", "api/planted.py", "from cryptography.hazmat.primitives import hashes"),
     Plant("keys-stand-alone", "keys/planted.py", "import sqlite3"),
     Plant("keys-stand-alone", "keys/planted.py", "from fastapi import FastAPI"),

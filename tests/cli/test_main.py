@@ -38,6 +38,7 @@ WANTED = [
     *("keys compromise", "keys reencrypt"),
     "keys retire",
     *("certificate list", "certificate show", "certificate verify"),
+    *("backup", "restore"),
     *("audit list", "audit show", "audit export", "audit key", "audit verify"),
 ]
 

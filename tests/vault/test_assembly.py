@@ -84,8 +84,7 @@ def test_everything_on_sqlite_is_its_owners_alone(tmp_path: Path) -> None:
         "piivault.toml",
         "keys/root.key",
         *("data/vault.db", "data/vault.db-wal", "data/vault.db-shm"),
-        *("log/checkpoint", "log/checkpoint.lock"),
-        *("log/tombstones.head", "log/tombstones.lock"),
+        *("log/checkpoint", "log/checkpoint.lock", "log/tombstones.head", "log/tombstones.lock"),
     )
     assert found == folders | dict.fromkeys(files, "0o600")
 

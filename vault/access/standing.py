@@ -15,14 +15,14 @@ from typing import Final
 
 from keys.context import ValueContext
 from keys.errors import KeysError
-from keys.keyring import KeyRecord, Keyring
+from keys.keyring import KeyRecord, Keyring, KeySealer
 from keys.rootkey import RootKey, RootSlot
 from keys.states import KeyState
 from vault.access.authority import Authority
 from vault.access.roots import NOBODY, PATIENCE, Roots, in_force
 from vault.domain.errors import SealedError, UnavailableError
 from vault.fields.base import Field
-from vault.storage.database import Database
+from vault.storage.database import Connection, Counter, Database
 from vault.storage.keys import read_field_ids, read_key_dates, read_keys
 from vault.storage.roots import RootRow, read_roots
 
@@ -102,6 +102,14 @@ OpenRoot = Callable[[RootRow, bytes], RootKey]
 """From a sealed copy and the vault id to the root key. Raises UnavailableError."""
 
 
+Guard = Callable[[Connection, Counter, RootKey], None]
+"""Looks at the database before a process opens. Raises what keeps it sealed."""
+
+
+def _unguarded(_connection: Connection, _counter: Counter, _root: RootKey) -> None:
+    """Let every database be opened."""
+
+
 class Standings:
     """Holds the standing in force and reads the next one. Thread-safe. Sealed until it is opened."""
 
@@ -111,6 +119,7 @@ class Standings:
         self._lock = threading.Lock()
         self._state: Standing | Sealed = Sealed(Why.STARTING)
         self._leaving: Standing | None = None
+        self.guard: Guard = _unguarded
 
     @property
     def current(self) -> Standing:
@@ -232,37 +241,44 @@ class Standings:
             row = in_force(read_roots(connection), RootSlot.LIVE)
             if row.version != root.version:
                 return None
-            records = read_keys(connection)
-            field_ids = read_field_ids(connection)
-            keyring = _unlocked(counter.vault_id, records, root)
-            dates = read_key_dates(connection)
-            authority = Authority.load(connection, keyring, revision=counter.revision)
-        context = ValueContext(counter.vault_id)
-        slots = [
-            FieldSlot(field_ids[name], name, field, context.field_part(name))
-            for name, field in authority.policy.fields.items()
-        ]
-        standing = Standing(
-            revision=counter.revision,
-            keyring=keyring,
-            authority=authority,
-            value_context=context,
-            by_name={slot.name: slot for slot in slots},
-            by_id={slot.id: slot for slot in slots},
-            in_use=(
-                *(
-                    KeyInUse(record.name, record.kind.value, dates[record.name][1])
-                    for record in records
-                    if record.state is KeyState.ACTIVE
-                ),
-                KeyInUse(f"root//{row.version}", "root", row.created_at),
+            if self.sealed is not None:
+                self.guard(connection, counter, root)
+            return standing_in(connection, counter, root), counter.sealed
+
+
+def standing_in(connection: Connection, counter: Counter, root: KeySealer) -> Standing:
+    """Return the standing of the state that ``connection`` sees. Raises UnavailableError."""
+    row = in_force(read_roots(connection), RootSlot.LIVE)
+    records = read_keys(connection)
+    field_ids = read_field_ids(connection)
+    keyring = _unlocked(counter.vault_id, records, root)
+    dates = read_key_dates(connection)
+    authority = Authority.load(connection, keyring, revision=counter.revision)
+    context = ValueContext(counter.vault_id)
+    slots = [
+        FieldSlot(field_ids[name], name, field, context.field_part(name))
+        for name, field in authority.policy.fields.items()
+    ]
+    return Standing(
+        revision=counter.revision,
+        keyring=keyring,
+        authority=authority,
+        value_context=context,
+        by_name={slot.name: slot for slot in slots},
+        by_id={slot.id: slot for slot in slots},
+        in_use=(
+            *(
+                KeyInUse(record.name, record.kind.value, dates[record.name][1])
+                for record in records
+                if record.state is KeyState.ACTIVE
             ),
-            compromised=tuple(record.name for record in records if record.state is KeyState.COMPROMISED),
-        )
-        return standing, counter.sealed
+            KeyInUse(f"root//{row.version}", "root", row.created_at),
+        ),
+        compromised=tuple(record.name for record in records if record.state is KeyState.COMPROMISED),
+    )
 
 
-def _unlocked(vault_id: bytes, records: Sequence[KeyRecord], root: RootKey) -> Keyring:
+def _unlocked(vault_id: bytes, records: Sequence[KeyRecord], root: KeySealer) -> Keyring:
     try:
         return Keyring.unlock(vault_id, records, root)
     except KeysError:

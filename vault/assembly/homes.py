@@ -23,6 +23,15 @@ def require_empty(home: Path) -> None:
             raise ConflictError(f"there is a vault in this folder already: {name}")
 
 
+def require_vacant(home: Path) -> None:
+    """Return if a vault can be put back into ``home``: there is nothing but what opens the root key.
+
+    Raises ConflictError.
+    """
+    if home.exists() and {path.name for path in home.iterdir()} - {"keys"}:
+        raise ConflictError("a vault is put back into an empty folder; only keys/ may be in it")
+
+
 def make_home(home: Path, database_url: str, wrappers: str, made: list[Path]) -> Settings:
     """Make folders and files; append to ``made`` each as soon as it is there."""
     home.parent.mkdir(parents=True, exist_ok=True)

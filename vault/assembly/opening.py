@@ -11,6 +11,7 @@ from keys.passwords import Passwords
 from keys.rootkey import RootKey, RootSlot
 from keys.wrappers.keyfile import KeyFileWrapper
 from vault.access.roots import Roots
+from vault.access.standing import Guard
 from vault.assembly.copies import reseal_all, sealed_copies
 from vault.assembly.wrapping import Ask, nobody, wrapper_of
 from vault.audit.outside import OutsideCheckpoint
@@ -52,16 +53,19 @@ def open_or_wait(
     clock: Callable[[], datetime] = system_clock,
     passwords: Passwords | None = None,
     ask: Ask = nobody,
+    guard: Guard | None = None,
 ) -> Vault:
     """Open the vault of ``settings``, or return it sealed if it has to wait: for a server.
 
     It waits where the vault was sealed, where what opens the root key has to be
     given by a person and ``ask`` asks nobody, and where its holder is not there
-    now. Raises SchemaError and UnavailableError for what waiting would not help.
+    now. Raises SchemaError and UnavailableError for what waiting would not help,
+    and what ``guard`` raises, now or whenever it opens.
     """
     asked = [ask]
     roots = Roots(lambda row: wrapper_of(settings, asked[-1], row), clock)
     vault = sealed_with(settings, roots, clock, passwords)
+    vault.standings.guard = guard or vault.standings.guard
     with _closing_on_error(vault):
         vault.standings.try_to_open()
         asked.append(nobody)

@@ -21,6 +21,7 @@ from vault.access.roots import Roots, in_force, opened
 from vault.assembly.copies import both_wrappers, reseal_all, sealed_copies, sealing_faults
 from vault.assembly.oldcopies import require_apart
 from vault.assembly.opening import open_vault, open_with
+from vault.assembly.unlocking import recovered
 from vault.assembly.wrapping import (
     PRINTED_SHARES,
     Ask,
@@ -29,7 +30,6 @@ from vault.assembly.wrapping import (
     Sealing,
     key_file,
     nobody,
-    recovery_of,
     wrapper_of,
 )
 from vault.audit.journal import Journal
@@ -148,7 +148,7 @@ def drill_recovery(
             vault_id = database.counter(connection).vault_id
             row = in_force(read_roots(connection), RootSlot.RECOVERY)
             records = key_rows.read_keys(connection)
-        root, told = _recovered(row, vault_id, file, ask)
+        root, told = recovered(row, vault_id, file, ask)
         opened_keys = require_all_open(root, vault_id, records)
         keyring = Keyring.unlock(vault_id, records, root)
         now_us = int(clock().timestamp() * 1_000_000)
@@ -197,7 +197,7 @@ def _old(
     with closing(Database.open(settings.database_url)) as database, database.reading() as connection:
         vault_id = database.counter(connection).vault_id
         row = in_force(read_roots(connection), RootSlot.RECOVERY)
-    root, told = _recovered(row, vault_id, file, ask)
+    root, told = recovered(row, vault_id, file, ask)
     roots = Roots(partial(wrapper_of, settings, nobody), clock)
     roots.hold(root, told)
     return open_with(settings, roots, clock)
@@ -218,14 +218,6 @@ def _as_before(vault: Vault, sealing: Sealing) -> Sealing:
             raise InvalidInputError("say where: file:PATH", field="recovery", rule="required")
         recovery = PRINTED_SHARES if kind == PRINTED_SHARES.kind else New(kind)
     return replace(sealing, root=root, recovery=recovery)
-
-
-def _recovered(row: RootRow, vault_id: bytes, file: Path | None, ask: Ask) -> tuple[RootKey, str]:
-    if row.kind == "file" and file is None:
-        raise InvalidInputError(
-            "a key file seals this copy: name it", field="--recovery-file", rule="required"
-        )
-    return opened(lambda copy: recovery_of(copy, ask, file), row, vault_id)
 
 
 def _require_apart(vault: Vault, sealers: Mapping[RootSlot, Made]) -> None:

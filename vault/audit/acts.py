@@ -45,7 +45,7 @@ def require_tombstones(connection: Connection, entries: Iterable[EntryRow]) -> N
         return
     left = acts_at(connection, said)
     for index, act in said.items():
-        if left.get(index) != act:
+        if (index, act) not in left:
             raise TamperDetectedError(
                 "an entry has no tombstone", reference=f"log.{index}", table="tombstone"
             )

@@ -99,7 +99,7 @@ class Integrator:
         kept = self._outside.read(key)
         with self._database.reading() as connection:
             before = log.read_tree(connection)
-            frontier, writers = _open_tree(before, keyring)
+            frontier, writers = open_tree(before, keyring)
             start = frontier.size
             note = log.read_last_checkpoint(connection)
             _require_tip(note, frontier, key)
@@ -131,7 +131,7 @@ class Integrator:
         return True
 
 
-def _open_tree(tree: log.TreeRow, keyring: Keyring) -> tuple[Frontier, dict[bytes, int]]:
+def open_tree(tree: log.TreeRow, keyring: Keyring) -> tuple[Frontier, dict[bytes, int]]:
     """Return frontier and writers' counters of the tree row. Raises TamperDetectedError if not ours."""
     try:
         frontier = Frontier.from_bytes(tree.frontier)

@@ -71,12 +71,12 @@ def prepare(connection: Connection, standing: Standing, job: JobRow, size: int) 
     active = standing.keyring.lookup(job.target)
     (after,) = cursors.parse(job.cursor, NUMBERS, job.done).at
     found = rows.read_older(connection, shelf, active.version, after=after, limit=size)
-    keys = _data_keys(connection, standing.keyring, {row.subject_id for row in found})
-    part = _context_part(standing, job.target)
+    keys = data_keys_of(connection, standing.keyring, {row.subject_id for row in found})
+    part = context_part(standing, job.target)
     changed = []
     broken = []
     for row in found:
-        text = _opened(row, keys.get(row.subject_id, ()), standing, part)
+        text = opened(row, keys.get(row.subject_id, ()), standing, part)
         if text is None:
             broken.append(row.id)
         else:
@@ -104,13 +104,14 @@ def scopes(records: Sequence[KeyRecord]) -> set[str]:
     return {record.scope for record in records if record.kind is KeyKind.LOOKUP}
 
 
-def _context_part(standing: Standing, scope: str) -> bytes:
+def context_part(standing: Standing, scope: str) -> bytes:
+    """Return the part of a value's context that names what a scope digests."""
     if scope.startswith(REFERENCE_SCOPE):
         return standing.value_context.field_part(EXTERNAL_REF_FIELD)
     return standing.by_name[scope].context_part
 
 
-def _data_keys(
+def data_keys_of(
     connection: Connection, keyring: Keyring, subject_ids: set[int]
 ) -> dict[int, tuple[DataKey, ...]]:
     """Return the data keys of each subject that open where they stand."""
@@ -126,7 +127,8 @@ def _data_keys(
     return found
 
 
-def _opened(row: DigestRow, keys: Sequence[DataKey], standing: Standing, part: bytes) -> str | None:
+def opened(row: DigestRow, keys: Sequence[DataKey], standing: Standing, part: bytes) -> str | None:
+    """Return what a digest is of; None where that does not open."""
     if row.envelope is None:
         return None
     try:

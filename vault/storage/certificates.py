@@ -15,10 +15,13 @@ _AT_ONCE: Final = 500
 """Log indexes in one statement."""
 
 
-def acts_at(connection: Connection, indexes: Iterable[int]) -> dict[int, str]:
-    """Return the act of each tombstone whose entry is one of ``indexes``."""
+def acts_at(connection: Connection, indexes: Iterable[int]) -> set[tuple[int, str]]:
+    """Return log index and act of each tombstone whose entry is one of ``indexes``.
+
+    After a restore two may have one index: the log began anew below those that were done again.
+    """
     column = tables.tombstone.c
-    found: dict[int, str] = {}
+    found: set[tuple[int, str]] = set()
     left = iter(indexes)
     while some := list(islice(left, _AT_ONCE)):
         rows = connection.execute(select(column.log_index, column.act).where(column.log_index.in_(some)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, func, select, update
 
 from vault.storage import tables
 from vault.storage.database import IN_BINARY, Connection
@@ -64,6 +64,54 @@ def read_older(
         execution_options=IN_BINARY,
     )
     return [DigestRow(row[0], row[1], _bytes_or_none(row[2]), _bytes_or_none(row[3]) or b"") for row in rows]
+
+
+TO_BE_MADE: Final = 0
+"""In the place of a digest's version, which no key has: a restored row had a digest, and has none yet."""
+
+
+def read_unmade(connection: Connection, shelf: Shelf, *, after: int, limit: int) -> list[DigestRow]:
+    """Read up to ``limit`` rows whose digest has to be made again, in order of id."""
+    column = shelf.table.c
+    rows = connection.execute(
+        select(column.id, column[shelf.subject], column[shelf.envelope])
+        .where(column[shelf.own] == shelf.value, column[shelf.version] == TO_BE_MADE, column.id > after)
+        .order_by(column.id)
+        .limit(limit),
+        execution_options=IN_BINARY,
+    )
+    return [DigestRow(row[0], row[1], _bytes_or_none(row[2]), b"") for row in rows]
+
+
+_FILL_POSTGRESQL: Final = """
+UPDATE {table} AS t SET {digest} = x.new, {version} = %s::int2
+FROM unnest(%b::int8[], %b::bytea[]) AS x (id, new) WHERE t.id = x.id
+"""
+_FILL_SQLITE: Final = "UPDATE {table} SET {digest} = ?, {version} = ? WHERE id = ?"
+
+
+def fill_digests(
+    connection: Connection, shelf: Shelf, version: int, made: Sequence[tuple[int, bytes]]
+) -> None:
+    """Write digests that were made again under ``version``: (id, digest)."""
+    if not made:
+        return
+    names = {"table": shelf.table.name, "digest": shelf.digest, "version": shelf.version}
+    if connection.dialect.name == "postgresql":
+        columns = tuple(map(list, zip(*made, strict=True)))
+        connection.exec_driver_sql(_FILL_POSTGRESQL.format(**names), (version, *columns))
+        return
+    rows = [(digest, version, row_id) for row_id, digest in made]
+    connection.exec_driver_sql(_FILL_SQLITE.format(**names), rows)
+
+
+def forget_unmade(connection: Connection) -> int:
+    """Leave without a digest whatever still waits for one; return how many rows it were."""
+    left = 0
+    for table, version in ((tables.token, "digest_version"), (tables.subject, "ref_version")):
+        statement = update(table).where(table.c[version] == TO_BE_MADE).values({version: None})
+        left += connection.execute(statement).rowcount
+    return left
 
 
 def _bytes_or_none(value: object) -> bytes | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from vault.storage import tables
 from vault.storage.database import IN_BINARY, Connection
@@ -109,6 +109,11 @@ def iterate_bodies(connection: Connection, stop: int) -> Iterator[bytes]:
 def insert_checkpoint(connection: Connection, *, size: int, note: str, now_us: int) -> None:
     """Insert a signed checkpoint."""
     connection.execute(insert(tables.log_checkpoint).values(size=size, note=note, created_at=now_us))
+
+
+def delete_checkpoints(connection: Connection) -> None:
+    """Delete every checkpoint: a restored log is signed anew, under another name."""
+    connection.execute(delete(tables.log_checkpoint))
 
 
 def read_checkpoints(connection: Connection, *, up_to: int) -> Sequence[str]:

@@ -34,9 +34,19 @@ def downgrade(database: Database, *, to: str) -> None:
 def require_current(database: Database) -> None:
     """Raise SchemaError unless the database is exactly at this release's schema."""
     with database.reading() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    if found != ScriptDirectory.from_config(_config(None)).get_current_head():
+        found = current_revision(connection)
+    if found != newest_revision():
         raise SchemaError("the database schema is not that of this release; run: piivault migrate")
+
+
+def current_revision(connection: Connection) -> str:
+    """Return the schema that the database has; empty for none."""
+    return MigrationContext.configure(connection).get_current_revision() or ""
+
+
+def newest_revision() -> str:
+    """Return the schema of this release."""
+    return ScriptDirectory.from_config(_config(None)).get_current_head() or ""
 
 
 def _config(connection: Connection | None) -> Config:

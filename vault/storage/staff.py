@@ -110,6 +110,13 @@ def locked_invitation(connection: Connection, invitation_id: str) -> InvitationR
     return InvitationRow.one(connection, statement)
 
 
+def all_open_invitations(connection: Connection) -> list[InvitationRow]:
+    """Return the unused invitations of everybody."""
+    return InvitationRow.all(
+        connection, select(tables.invitation).where(tables.invitation.c.used_at.is_(None))
+    )
+
+
 def open_invitations(connection: Connection, staff_id: str) -> list[InvitationRow]:
     """Return the unused invitations of one person."""
     column = tables.invitation.c

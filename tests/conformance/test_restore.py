@@ -1,0 +1,301 @@
+"""The drill: who was erased does not come back with a copy, and no right comes back into force by itself."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keys.secret import SecretText
+from tests.conformance.counter import PHONE, Counter
+from tests.conformance.yard import Yard, clear, new_yard
+from tests.support.furnished import PASSWORD
+from vault.access import services
+from vault.access.accounts import Shown
+from vault.access.changes import Attempt, Change
+from vault.assembly.serving import open_to_serve
+from vault.audit.folder import write_export
+from vault.audit.integrator import log_keys
+from vault.audit.tombstones import read
+from vault.audit.verify import verify_export
+from vault.backup.replaying import rewrap
+from vault.domain.actions import Action
+from vault.domain.errors import (
+    AccessDeniedError,
+    ApprovalRequiredError,
+    AuthenticationError,
+    ConflictError,
+    TamperDetectedError,
+)
+from vault.domain.model import SubjectState
+from vault.lifecycle.tombstones import Act, leave
+from vault.settings import Settings
+from vault.storage import log as log_rows
+from vault.storage import subjects, tables
+
+ERASED, KEPT = "010-1111-1111", "010-2222-2222"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Yard:
+    return new_yard(request, tmp_path)
+
+
+def do(yard: Yard, act: Act, token: str) -> int:
+    """Do to a token's subject what an approved act on it does; return the row id of the subject."""
+    counter = yard.counter
+    subject_id = int(counter.row_of(token).subject_id)
+
+    def doing(attempt: Attempt) -> Change[None]:
+        if act == "erase":
+            subjects.destroy(attempt.connection, subject_id, log_subject=bytes(15) + b"\1")
+        else:
+            state = SubjectState.RESTRICTED if act == "restrict" else SubjectState.OPEN
+            rewrap(attempt, subject_id, state)
+            subjects.set_state(attempt.connection, subject_id, 1 - state, state)
+        leave(attempt, act, subject_id)
+        return Change(None, {"subject": str(subject_id)}, revises=True)
+
+    request = counter.furnished.request(counter.actor("officer"))
+    counter.vault.changes.make_unasked(request, Action.APPROVAL_DECIDE, doing)
+    return subject_id
+
+
+def erased_since_a_backup(yard: Yard) -> tuple[str, str]:
+    """Store two people, back up, erase one of them; return their tokens."""
+    erased, kept = yard.counter.token(ERASED), yard.counter.token(KEPT)
+    yard.backup()
+    do(yard, "erase", erased)
+    yard.counter.verify_log()
+    return erased, kept
+
+
+def outside(yard: Yard, name: str = "outside") -> dict[str, Any]:
+    """Copy what is outside the database as it is now; return it as options of a restore."""
+    folder = yard.folder / name
+    shutil.copytree(yard.settings.checkpoint.parent, folder)
+    return {"tombstones": folder / "tombstones", "checkpoint": folder / "checkpoint"}
+
+
+def require_gone(yard: Yard, counter: Counter, erased: str, kept: str) -> None:
+    """Return if of two people one is gone and the other is there."""
+    yard.let_in(counter)
+    assert counter.search(PHONE, ERASED) == []
+    assert [hit["token"] for hit in counter.search(PHONE, KEPT)] == [kept]
+    assert counter.detokenize(kept)["items"][0]["value"] == KEPT
+    assert "value" not in counter.detokenize(erased)["items"][0]
+    row = counter.row_of(erased)
+    assert (row.envelope, row.digest, row.subject_id) == (None, None, 0)
+    counter.verify_log()
+
+
+def test_who_was_erased_since_does_not_come_back_with_a_backup(yard: Yard) -> None:
+    erased, kept = erased_since_a_backup(yard)
+    restored = yard.restore(**outside(yard))
+    assert (restored.replayed, restored.gap) == ({"erase": 1}, None)
+    assert not restored.own_tombstones
+    with yard.opened(restored.home) as counter:
+        require_gone(yard, counter, erased, kept)
+    open_to_serve(Settings.load(restored.home)).close()
+
+
+def test_without_newer_tombstones_the_erased_come_back(yard: Yard) -> None:
+    """The control: the copy does hold them, so it is the replay that keeps them away."""
+    erased, _ = erased_since_a_backup(yard)
+    restored = yard.restore()
+    assert restored.own_tombstones
+    with yard.opened(restored.home) as counter:
+        yard.let_in(counter)
+        assert counter.detokenize(erased)["items"][0]["value"] == ERASED
+
+
+def test_an_older_tombstone_file_is_refused_without_two_people(yard: Yard) -> None:
+    yard.counter.verify_log()
+    older = outside(yard, "older")
+    erased_since_a_backup(yard)
+    options = {"tombstones": older["tombstones"], "checkpoint": outside(yard)["checkpoint"]}
+    home = yard.new_home()
+    with pytest.raises(ApprovalRequiredError, match="--accept-gap"):
+        yard.restore(home=home, **options)
+    assert [path.name for path in home.iterdir()] == ["keys"]
+    for wrong in (("officer", "officer"), ("admin", "admin"), ("admin", "minji"), ("nobody", "officer")):
+        yard.furnished.seeds.setdefault("nobody", yard.furnished.seeds["admin"])
+        with pytest.raises(AuthenticationError):
+            yard.restore(home=home, vouch=yard.vouchers(*wrong), **options)
+    for password, code in ((PASSWORD, "000000"), ("x" * 2_000, yard.furnished.code("admin"))):
+        guess = Shown("admin", SecretText(password), code)
+        with pytest.raises(AuthenticationError):
+            yard.restore(home=home, vouch=lambda _gap, _role, guess=guess: guess, **options)
+    restored = yard.restore(home=home, vouch=yard.vouchers(), **options)
+    assert restored.gap is not None
+    with yard.opened(home) as counter:
+        told = dict(counter.entry(restored.log_index).target)
+        people = yard.furnished.people
+        assert (told["administrator"], told["officer"]) == (people["admin"], people["officer"])
+        assert (int(told["gap.from"]), int(told["gap.to"])) == (restored.gap.start, restored.gap.stop)
+        counter.verify_log()
+
+
+def test_tombstones_that_were_cut_are_refused_whoever_vouches(yard: Yard) -> None:
+    erased_since_a_backup(yard)
+    options = outside(yard)
+    options["tombstones"].write_bytes(b"")
+    with pytest.raises(TamperDetectedError, match="cut"):
+        yard.restore(vouch=yard.vouchers(), **options)
+
+
+def test_tombstones_that_were_changed_are_refused(yard: Yard) -> None:
+    erased_since_a_backup(yard)
+    options = outside(yard)
+    text = options["tombstones"].read_text()
+    options["tombstones"].write_text(text.replace("erase", "restrict"))
+    with pytest.raises(TamperDetectedError, match="does not verify"):
+        yard.restore(**options)
+
+
+def test_a_restriction_since_the_backup_is_in_force_again(yard: Yard) -> None:
+    held, lifted = yard.counter.token(ERASED), yard.counter.token(KEPT)
+    do(yard, "restrict", lifted)
+    yard.backup()
+    do(yard, "restrict", held)
+    do(yard, "lift", lifted)
+    yard.counter.verify_log()
+    restored = yard.restore(**outside(yard))
+    assert restored.replayed == {"restrict": 1, "lift": 1}
+    with yard.opened(restored.home) as counter:
+        yard.let_in(counter)
+        assert counter.refused(held) == "subject_restricted"
+        assert counter.detokenize(lifted)["items"][0]["value"] == KEPT
+
+
+def test_what_could_act_ends_or_waits_for_the_officer(yard: Yard) -> None:
+    furnished = yard.furnished
+    token = yard.counter.token(KEPT)
+    secret = services.rotate(
+        yard.counter.vault.changes, furnished.request(furnished.actors["admin"]), furnished.actors["shop"].id
+    ).value
+    yard.backup()
+    restored = yard.restore()
+    assert restored.ended["credentials"] == 3
+    with yard.opened(restored.home) as counter:
+        authority = counter.vault.standings.current.authority
+        assert counter.count(tables.session) == 0
+        assert {row.state for row in authority.grants.values()} == {"proposed"}
+        waiting = [row.target for row in authority.approvals.values() if row.state == "open"]
+        assert sorted(waiting) == sorted(authority.grants)
+        with pytest.raises(AuthenticationError):
+            counter.furnished.authenticate(secret)
+        with pytest.raises(AccessDeniedError):
+            counter.detokenize(token)
+        yard.let_in(counter)
+        assert counter.detokenize(token)["items"][0]["value"] == KEPT
+
+
+def test_the_log_goes_on_under_another_name_and_verifies_from_its_first_entry(
+    yard: Yard, tmp_path: Path
+) -> None:
+    yard.counter.token(KEPT)
+    yard.counter.verify_log()
+    before = yard.counter.vault.audit.public_key()
+    yard.backup()
+    restored = yard.restore()
+    assert restored.log_before == before.partition("+")[0]
+    assert restored.log_key.partition("+")[0] == f"{restored.log_before}/r1"
+    with yard.opened(restored.home) as counter:
+        counter.verify_log()
+        size = counter.next_index()
+        with counter.vault.changes.database.reading() as connection:
+            notes = list(log_rows.read_checkpoints(connection, up_to=size))
+            write_export(tmp_path / "export", log_rows.iterate_bodies(connection, size), notes)
+    assert verify_export(tmp_path / "export", restored.log_key).size == size > restored.log_index
+
+
+def test_a_backup_is_restored_again_after_another_restore_of_it(yard: Yard) -> None:
+    """The copy does not know the key of the log between; whoever has its public half says so."""
+    erased, kept = erased_since_a_backup(yard)
+    first = yard.restore(**outside(yard))
+    folder = yard.folder / "again"
+    shutil.copytree(Settings.load(first.home).checkpoint.parent, folder)
+    clear(yard.fresh_url)
+    options: dict[str, Any] = {"tombstones": folder / "tombstones", "checkpoint": folder / "checkpoint"}
+    home = yard.new_home("second")
+    with pytest.raises(TamperDetectedError, match=r"--log-key|head"):
+        yard.restore(home=home, **options)
+    second = yard.restore(home=home, log_keys=(first.log_key,), **options)
+    assert second.log_key.partition("+")[0].endswith("/r2")
+    assert second.gap is None
+    with yard.opened(home) as counter:
+        require_gone(yard, counter, erased, kept)
+
+
+def test_nobody_new_gets_the_row_of_somebody_who_came_after_the_backup(yard: Yard) -> None:
+    """Else the tombstone of the one would end the other at the next restore."""
+    yard.counter.token(KEPT)
+    yard.backup()
+    later = yard.counter.row_of(yard.counter.token(ERASED))
+    restored = yard.restore()
+    with yard.opened(restored.home) as counter:
+        yard.let_in(counter)
+        ids = {counter.row_of(counter.token(f"010-3333-{at:04d}")).subject_id for at in range(20)}
+        assert later.subject_id not in ids
+        assert min(number & ((1 << 56) - 1) for number in ids) > 1 << 32
+
+
+def test_a_raw_copy_is_not_served_until_it_is_settled(yard: Yard) -> None:
+    erased, kept = yard.counter.token(ERASED), yard.counter.token(KEPT)
+    yard.counter.verify_log()
+    rows = yard.raw_copy()
+    with pytest.raises(ConflictError):
+        yard.restore_raw(yard.settings)
+    do(yard, "erase", erased)
+    yard.counter.verify_log()
+    yard.counter.vault.close()
+    yard.put_back(rows, yard.settings.database_url)
+    with pytest.raises(TamperDetectedError, match="piivault restore --raw"):
+        open_to_serve(yard.settings)
+    restored = yard.restore_raw(yard.settings)
+    assert restored.replayed == {"erase": 1}
+    open_to_serve(yard.settings).close()
+    with yard.opened(yard.furnished.home) as counter:
+        require_gone(yard, counter, erased, kept)
+        stones = read(
+            yard.settings.checkpoint.with_name("tombstones"),
+            log_keys(counter.vault.standings.current.keyring),
+        ).tombstones
+        assert [stone.act for stone in stones] == ["erase"]
+    with pytest.raises(ConflictError):
+        yard.restore_raw(yard.settings)
+
+
+def test_a_raw_copy_whose_tombstones_were_put_back_too_needs_two_people(yard: Yard) -> None:
+    token = yard.counter.token(ERASED)
+    yard.counter.verify_log()
+    older = outside(yard, "older")
+    rows = yard.raw_copy()
+    do(yard, "erase", token)
+    yard.counter.verify_log()
+    yard.counter.vault.close()
+    yard.put_back(rows, yard.settings.database_url)
+    for path in yard.settings.checkpoint.parent.glob("tombstones*"):
+        path.unlink()
+    options = {"tombstones": older["tombstones"]}
+    with pytest.raises(ApprovalRequiredError):
+        yard.restore_raw(yard.settings, **options)
+    restored = yard.restore_raw(yard.settings, vouch=yard.vouchers(), **options)
+    assert (restored.replayed, restored.gap is not None) == ({}, True)
+    open_to_serve(yard.settings).close()
+
+
+def test_the_file_in_the_home_is_used_where_it_is_newer_than_the_one_given(yard: Yard) -> None:
+    token = yard.counter.token(ERASED)
+    yard.counter.verify_log()
+    older = outside(yard, "older")
+    rows = yard.raw_copy()
+    do(yard, "erase", token)
+    yard.counter.verify_log()
+    yard.counter.vault.close()
+    yard.put_back(rows, yard.settings.database_url)
+    restored = yard.restore_raw(yard.settings, tombstones=older["tombstones"])
+    assert (restored.replayed, restored.gap) == ({"erase": 1}, None)

@@ -1,0 +1,1 @@
+"""Backups: written while the vault runs, and put back. Format: docs/formats/backup.md."""

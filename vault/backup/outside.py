@@ -1,0 +1,112 @@
+"""What was known outside the database: how long the log has been, and who was erased since.
+
+The tombstone file has to reach as far as the last checkpoint does. Where it
+falls short, somebody may have been erased of whom nothing is known any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from vault.audit.note import Checkpoint, NoteError, NoteKey, open_checkpoint
+from vault.audit.tombstones import Reading, keys_by_id, read, read_head
+from vault.backup.newlog import generation
+from vault.domain.errors import InvalidInputError, TamperDetectedError
+
+Reach = tuple[int, int]
+"""Generation and size of the log that a tombstone file is complete through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Where to look."""
+
+    checkpoints: tuple[Path, ...]
+    """Each is looked at; the newest counts. None of them has to be there."""
+    tombstones: tuple[Path, ...]
+    """The first has to verify; another is taken if it reaches further."""
+    keys: tuple[NoteKey, ...] = ()
+    """Public keys of the log that the copy does not know of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Entries of the log of which nobody can say whether they erased somebody."""
+
+    log: str
+    start: int
+    stop: int
+    """The first that is not in the gap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was found."""
+
+    checkpoint: Checkpoint | None
+    """The newest."""
+    tombstones: Path
+    """The file that reaches furthest."""
+    reading: Reading
+    gap: Gap | None
+
+
+def look(outside: Outside, keys: Sequence[NoteKey], *, log: str, size: int) -> Seen:
+    """Return what is known outside of a copy whose log is ``log`` with ``size`` entries.
+
+    Raises TamperDetectedError for what does not verify, InvalidInputError for a
+    file that cannot be read.
+    """
+    trusted = [*keys, *outside.keys]
+    path, reading, reach = _furthest(outside, trusted)
+    # The copy knows of everything that its own log has.
+    known = max((generation(log), size), reach)
+    newest = newest_checkpoint(outside.checkpoints, trusted)
+    if newest is None or (generation(newest.origin), newest.size) <= known:
+        return Seen(newest, path, reading, None)
+    start = known[1] if generation(newest.origin) == known[0] else 0
+    return Seen(newest, path, reading, Gap(newest.origin, start, newest.size))
+
+
+def count_tombstones(outside: Outside, keys: Sequence[NoteKey]) -> int:
+    """Return how many tombstones the file has that reaches furthest. Raises TamperDetectedError."""
+    return len(_furthest(outside, [*keys, *outside.keys])[1].tombstones)
+
+
+def _furthest(outside: Outside, keys: Sequence[NoteKey]) -> tuple[Path, Reading, Reach]:
+    first, *others = outside.tombstones
+    found = [_read(first, keys)]
+    for path in others:
+        # What somebody chose has to verify. What lies beside the copy is taken if it is better.
+        with suppress(TamperDetectedError):
+            found.append(_read(path, keys))
+    return max(found, key=lambda one: one[2])
+
+
+def _read(path: Path, keys: Sequence[NoteKey]) -> tuple[Path, Reading, Reach]:
+    head = read_head(path, keys_by_id(keys))
+    return path, read(path, keys), (0, 0) if head is None else (generation(head.log), head.through)
+
+
+def newest_checkpoint(paths: Sequence[Path], keys: Sequence[NoteKey]) -> Checkpoint | None:
+    """Return the newest of these that are there. Raises TamperDetectedError, InvalidInputError."""
+    found = [_opened(path, keys) for path in paths if path.exists()]
+    return max(found, key=lambda one: (generation(one.origin), one.size), default=None)
+
+
+def _opened(path: Path, keys: Sequence[NoteKey]) -> Checkpoint:
+    try:
+        note = path.read_bytes().decode(errors="replace")
+    except OSError:
+        raise InvalidInputError(f"{path} cannot be read", field="checkpoint", rule="unreadable") from None
+    for key in keys:
+        try:
+            return open_checkpoint(note, key)
+        except NoteError:
+            continue
+    raise TamperDetectedError(
+        f"{path} is no checkpoint of this vault's log; if its key is newer than the copy, give --log-key"
+    )

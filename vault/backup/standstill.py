@@ -1,0 +1,53 @@
+"""Notice a database that went back in time: it holds less than was seen outside of it.
+
+Such a database is not served. Whoever put it back settles it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from keys.rootkey import RootKey
+from vault.audit.note import NoteKey
+from vault.backup.newlog import generation, log_signers, public
+from vault.backup.outside import Outside, count_tombstones, newest_checkpoint
+from vault.domain.errors import ConflictError, TamperDetectedError
+from vault.storage.database import Connection, Counter
+from vault.storage.keys import read_keys
+from vault.storage.tombstones import next_seq
+
+BEHIND: Final = (
+    "the database is older than what was seen outside of it: a copy was put back. Stop every node and run:"
+    " piivault restore --raw"
+)
+
+
+def require_in_step(connection: Connection, counter: Counter, root: RootKey, outside: Outside) -> None:
+    """Return unless checkpoint or tombstones know more than the database.
+
+    Raises TamperDetectedError that names the command to run.
+    """
+    if _is_behind(connection, counter, root, outside):
+        raise TamperDetectedError(BEHIND)
+
+
+def require_behind(connection: Connection, counter: Counter, root: RootKey, outside: Outside) -> None:
+    """Return if the database is behind. Raises ConflictError: nothing was put back then."""
+    if not _is_behind(connection, counter, root, outside):
+        raise ConflictError(
+            "the database is not behind the checkpoint or the tombstones: there is nothing to settle"
+        )
+
+
+def _is_behind(connection: Connection, counter: Counter, root: RootKey, outside: Outside) -> bool:
+    signers = log_signers(read_keys(connection), counter.vault_id, root)
+    keys: Sequence[NoteKey] = [*public(signers), *outside.keys]
+    ours = (max(generation(signer.name) for signer in signers), counter.next_index)
+    newest = newest_checkpoint(outside.checkpoints, keys)
+    if newest is not None and (generation(newest.origin), newest.size) > ours:
+        return True
+    if newest is not None and generation(newest.origin) < ours[0]:
+        # A restore that was cut short, or another host's: the file is that of the log before.
+        return True
+    return count_tombstones(outside, keys) > next_seq(connection)
