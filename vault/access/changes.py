@@ -206,9 +206,7 @@ class Changes:
     ) -> None:
         """Log a refusal durably, by ``rule`` or the one the error names; the caller raises it then."""
         decision = Decision(rule=rule or rule_of(error), revision=self.standings.current.revision)
-        with self.journal.unit() as unit:
-            said = refused(request, action, error, target=target, decision=decision)
-            unit.append([said], revision=None, revise=False)
+        self.journal.say([refused(request, action, error, target=target, decision=decision)])
 
     def _repeat(
         self, request: Request, action: Action, act: Callable[[Attempt], Change[T]], *, by_role: bool
@@ -239,6 +237,9 @@ class Changes:
                 said = [entry(request, done, target=target, decision=decision) for done, target in acts]
                 unit.append(said, revision=standing.revision, revise=change.revises)
         except TamperDetectedError:
+            if self.standings.refresh() is not standing:
+                # The row may be under a key that was put in force since: decide again, with that.
+                raise StaleRevisionError("decided by keys of an earlier revision") from None
             # The transaction is gone and every change with it; what it found is not.
             self.alarms.report(found, now_us=request.now_us)
             raise
