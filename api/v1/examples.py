@@ -23,6 +23,7 @@ VKEY: Final = (
     "piivault/0f1e2d3c4b5a69788796a5b4c3d2e1f0+c1a2b3c4+AR0wLxBhcmVhbGx5Tm90QUtleUJ1dEFuRXhhbXBsZTA="
 )
 
+_SECRETS: Final = {"credentials": 2, "sessions": 1, "invitations": 0}
 _JOB: Final = told.JobState(
     id="job_0123456789abcdef0123",
     kind="rewrap",
@@ -79,6 +80,7 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     asked.DecisionBody(decision="approve"),
     asked.RotateKeyBody(kind="lookup", scope="member.phone"),
     asked.RedigestBody(scope="member.phone"),
+    asked.ResealBody(kind="authority"),
     asked.DestroyKeyBody(kind="wrapping", version=1),
     told.Logged(**LOGGED),
     told.TokenAnswer(access_token="pva_0100000001", token_type="Bearer", expires_in=600),
@@ -172,9 +174,10 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     told.JobList(items=(_JOB,), **LOGGED),
     told.CensusAnswer(
         items=(
-            told.HangingView("wrapping", "", 1, "deactivated", 9_500, 28_400, None, 37_900),
-            told.HangingView("wrapping", "", 2, "active", 500, 1_600, None, 2_100),
-            told.HangingView("lookup", "member.phone", 1, "active", None, None, 10_000, 10_000),
+            told.HangingView("session", "", 1, "deactivated", None, None, None, _SECRETS, LATER, 3),
+            told.HangingView("wrapping", "", 1, "deactivated", 9_500, 28_400, None, {}, None, 37_900),
+            told.HangingView("wrapping", "", 2, "active", 500, 1_600, None, {}, None, 2_100),
+            told.HangingView("lookup", "member.phone", 1, "active", None, None, 10_000, {}, None, 10_000),
         ),
         **LOGGED,
     ),
@@ -190,7 +193,7 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     ),
     told.EntryPage(items=[{"index": 812, "action": "token:detokenize", "outcome": "released"}], next=812),
     told.ExportAnswer(start=0, size=813, entries=["eyJ2IjoxfQ=="], checkpoints=["piivault/…\n813\n…"]),
-    told.VkeyAnswer(vkey=VKEY),
+    told.VkeyAnswer(vkey=VKEY, keys=(told.LogKeyView(VKEY, NOW, None),)),
     told.StatusAnswer(
         vault_id="0f1e2d3c4b5a69788796a5b4c3d2e1f0",
         database="postgresql",

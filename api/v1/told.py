@@ -243,7 +243,7 @@ class JobState(Answer, frozen=True):
     id: str
     kind: str
     target: str
-    """The epoch it moves data keys to, or the scope whose digests it makes anew."""
+    """The epoch it moves data keys to, the scope whose digests it makes anew, or the kind it seals anew."""
     state: Literal["running", "done"]
     total: int
     done: int
@@ -284,12 +284,16 @@ class HangingView(Answer, frozen=True):
     data_keys: int | None
     values: int | None
     digests: int | None
+    counts: dict[str, int]
+    """Of the other kinds, how much of what."""
+    held_until: str | None
+    """The key may not be destroyed before; none when only the counts decide."""
     total: int
-    """Zero: the key may be destroyed once it is not active."""
+    """Zero, and not held: the key may be destroyed once it is not active."""
 
 
 class CensusAnswer(Logged, frozen=True):
-    """What hangs on every wrapping and lookup key, from one state of the database."""
+    """What hangs on every key, from one state of the database."""
 
     items: tuple[HangingView, ...]
 
@@ -332,10 +336,22 @@ class ExportAnswer(Answer, frozen=True):
     """On the first page only."""
 
 
+class LogKeyView(Answer, frozen=True):
+    """A key that signs the log's checkpoints."""
+
+    vkey: str
+    since: str
+    replaced_at: str | None
+    """When another took over; none while it is in force."""
+
+
 class VkeyAnswer(Answer, frozen=True):
     """Public key of the log."""
 
     vkey: str
+    """The one in force."""
+    keys: tuple[LogKeyView, ...]
+    """Every one that signs, the one in force first."""
 
 
 class StatusAnswer(Logged, frozen=True):

@@ -50,6 +50,7 @@ GRANT = {
         ("/v1/keys/rewrap", {"after": [1]}, "body", "unknown_field"),
         ("/v1/keys/rotate", {"kind": "token"}, "kind", "choice"),
         ("/v1/keys/redigest", {}, "scope", "required"),
+        ("/v1/keys/reseal", {}, "kind", "required"),
         ("/v1/keys/destroy", {"version": 1}, "kind", "required"),
         ("/v1/keys/destroy", {"kind": "wrapping"}, "version", "required"),
         ("/v1/keys/destroy", {"kind": "token", "version": 1}, "kind", "choice"),

@@ -33,7 +33,15 @@ WANTED = [
     *("grant propose", "grant list", "grant revoke"),
     *("approval list", "approval approve", "approval refuse"),
     *("token show", "token revoke", "keys list", "keys rotate", "keys rewrap"),
-    *("keys jobs", "keys census", "keys destroy", "keys redigest", "keys root rotate", "drill recovery"),
+    *(
+        "keys jobs",
+        "keys census",
+        "keys destroy",
+        "keys redigest",
+        "keys reseal",
+        "keys root rotate",
+        "drill recovery",
+    ),
     *("audit list", "audit show", "audit export", "audit key", "audit verify"),
 ]
 

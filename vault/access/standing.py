@@ -57,6 +57,8 @@ class Standing:
     by_id: Mapping[int, FieldSlot]
     in_use: tuple[KeyInUse, ...]
     """Keys that protect what is new, with the time they began to."""
+    key_dates: Mapping[str, tuple[int, int]]
+    """When each key was made and last changed state, by name, in microseconds since the epoch."""
 
 
 class Standings:
@@ -129,6 +131,7 @@ class Standings:
                 for record in records
                 if record.state is KeyState.ACTIVE
             ),
+            key_dates=dates,
         )
 
 

@@ -27,6 +27,7 @@ class Action(StrEnum):
     KEY_JOBS = "key:jobs"
     KEY_LIST = "key:list"
     KEY_REDIGEST = "key:redigest"
+    KEY_RESEAL = "key:reseal"
     KEY_REWRAP = "key:rewrap"
     KEY_ROOT = "key:root"
     KEY_ROTATE = "key:rotate"

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 
+from keys.keyring import KeyKind
 from vault.access.changes import Changes
 from vault.access.entries import Request
 from vault.access.standing import Standing
@@ -66,6 +67,16 @@ class ExportPage:
     """Entries that the newest checkpoint covers: an export ends there."""
 
 
+@dataclass(frozen=True, slots=True)
+class LogKey:
+    """A key that signs checkpoints. Times are microseconds since the epoch."""
+
+    vkey: str
+    since_us: int
+    replaced_us: int | None
+    """When another took over; it signs beside that one until it is destroyed. None: it is in force."""
+
+
 class Audit:
     """Thread-safe."""
 
@@ -113,7 +124,17 @@ class Audit:
 
     def public_key(self) -> str:
         """Return the public key of the log, as ``vkey`` text. Not secret, not logged."""
-        return vkey(self._changes.standings.current.keyring.signer)
+        return self.public_keys()[0].vkey
+
+    def public_keys(self) -> tuple[LogKey, ...]:
+        """Return every key that signs checkpoints: the one in force first. Not secret, not logged."""
+        standing = self._changes.standings.current
+        keyring = standing.keyring
+        found = []
+        for at, signer in enumerate((keyring.signer, *keyring.signers[1:])):
+            made_us, changed_us = standing.key_dates[f"{KeyKind.LOG_SIGNING}/{signer.name}/{signer.version}"]
+            found.append(LogKey(vkey(signer), made_us, changed_us if at else None))
+        return tuple(found)
 
 
 def _page(connection: Connection, filters: Filters, *, before: int | None, limit: int) -> LogPage:
@@ -150,4 +171,4 @@ def _reason(connection: Connection, standing: Standing, entry: dict[str, Any]) -
     return open_reason(standing.keyring, entry["id"], sealed)
 
 
-__all__ = ["Audit", "ExportPage", "Filters", "LogPage", "Written", "log_key", "write_export"]
+__all__ = ["Audit", "ExportPage", "Filters", "LogKey", "LogPage", "Written", "log_key", "write_export"]
