@@ -13,7 +13,16 @@ from keys.keyring import KeyKind
 from keys.secret import SecretBytes
 from keys.signing import SigningKey
 from tests.conformance.counter import Counter, phone
-from tests.conformance.rotating import census, destroy, propose, rotate, second_administrator, state_of
+from tests.conformance.rotating import (
+    census,
+    destroy,
+    propose,
+    reseal,
+    rotate,
+    second_administrator,
+    state_of,
+)
+from vault.access.changes import Attempt, Change
 from vault.audit import hanging as of_log
 from vault.audit.folder import write_export
 from vault.audit.note import (
@@ -31,6 +40,7 @@ from vault.domain.model import STRANGER
 from vault.service.vault import Vault
 from vault.storage import log, tables
 from vault.storage.errors import StaleRevisionError
+from vault.storage.staff import locked_staff
 
 
 @pytest.fixture
@@ -316,3 +326,35 @@ def test_the_dates_are_those_of_the_kinds(two: Counter) -> None:
 
 def _infos(counter: Counter) -> list[Any]:
     return counter.vault.keys.list(counter.furnished.request(counter.actor("admin")))
+
+
+def test_a_sweep_that_is_behind_looks_again_and_raises_no_alarm(two: Counter) -> None:
+    def act() -> None:
+        rotate(two, "authority")
+        reseal(two, "authority", size=50)
+
+    node = _behind(two, act)
+    node.upkeep._sweep(node.now_us())
+    assert two.alarms() == []
+
+
+def test_an_act_that_meets_rows_of_a_newer_key_is_decided_again(on_postgresql: Counter) -> None:
+    """On SQLite nobody writes while an act is under way."""
+    counter = on_postgresql
+    node, person = counter.node(), counter.furnished.people["minji"]
+    tries = 0
+
+    def act(attempt: Attempt) -> Change[str]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            rotate(counter, "authority")
+            reseal(counter, "authority", size=50)
+        row = locked_staff(attempt.connection, person)
+        assert row is not None
+        return Change(attempt.genuine(row).login, {}, revises=False)
+
+    request = counter.furnished.request(counter.actor("admin"))
+    assert node.changes.make(request, Action.STAFF_LIST, act).value == "minji"
+    assert tries == 2
+    assert counter.alarms() == []
