@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -22,10 +24,11 @@ from tests.conformance.rotating import (
 )
 from vault.access.alarms import SEALED
 from vault.access.sealing import key_version
-from vault.domain.errors import AccessDeniedError, ConflictError, InvalidInputError
+from vault.domain.errors import AccessDeniedError, ConflictError, InvalidInputError, UnavailableError
 from vault.rotation import reseal as module
+from vault.service.vault import Vault
 from vault.storage import tables
-from vault.storage.errors import RolledBackError
+from vault.storage.errors import RolledBackError, StaleRevisionError
 
 
 @pytest.fixture
@@ -290,3 +293,53 @@ def test_a_cursor_that_is_none_begins_the_pass_anew(two: Counter, cursor: str) -
     while two.vault.worker.portion(size=50) is not None:
         pass
     assert census(two, "authority").counts["rows"] == 0
+
+
+@pytest.mark.parametrize("target", ["session", "nothing", ""])
+def test_a_planted_job_of_another_kind_is_left_alone(two: Counter, target: str) -> None:
+    rotate(two, "authority")
+    started = start_reseal(two, "authority")
+    two.tamper(update(tables.job).filter_by(id=started.id).values(target=target))
+    before = two.next_index()
+    assert two.vault.worker.portion(size=50) is None
+    assert two.next_index() == before
+
+
+def test_nothing_is_called_broken_for_want_of_a_key(two: Counter) -> None:
+    rotate(two, "staff_data")
+    start_reseal(two, "staff_data")
+    two.change(tables.key, {"kind": "staff_data", "version": 2}, state="suspended")
+    with pytest.raises(UnavailableError):
+        two.vault.worker.portion(size=50)
+    assert two.alarms() == []
+
+
+def test_two_nodes_reseal_while_people_log_in_and_the_revision_moves(two: Counter) -> None:
+    rotate(two, "authority")
+    start_reseal(two, "authority")
+    nodes = [two.node(), two.node()]
+    faults: list[BaseException] = []
+
+    def work(vault: Vault) -> None:
+        try:
+            while job(two).state == "running":
+                with suppress(StaleRevisionError, RolledBackError):
+                    vault.worker.portion(size=3)
+                    vault.worker.release()
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            faults.append(error)
+
+    threads = [Thread(target=work, args=(vault,)) for vault in nodes]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        two.tamper()
+        two.furnished.login("minji")
+        # Time passes with each code that is shown, and a session does not outlive ten idle minutes.
+        assert two.token()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert set.union(*_versions(two).values()) == {2}
+    assert two.alarms() == []
+    two.verify_log()

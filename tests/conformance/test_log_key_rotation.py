@@ -176,6 +176,16 @@ def test_three_keys_in_a_row_all_sign(two: Counter, tmp_path: Path) -> None:
     assert _verify(tmp_path / "all", keys[0]).findings == ()
 
 
+def test_refuses_more_keys_than_a_note_has_lines_for(two: Counter) -> None:
+    for _ in range(7):
+        rotate(two, "log_signing")
+    with pytest.raises(ConflictError, match="too many"):
+        rotate(two, "log_signing")
+    two.verify_log()
+    two.token()
+    two.verify_log()
+
+
 def test_refuses_a_checkpoint_signed_only_by_a_key_that_is_not_in_the_ring(two: Counter) -> None:
     rotate(two, "log_signing")
     two.verify_log()
@@ -358,3 +368,15 @@ def test_an_act_that_meets_rows_of_a_newer_key_is_decided_again(on_postgresql: C
     assert node.changes.make(request, Action.STAFF_LIST, act).value == "minji"
     assert tries == 2
     assert counter.alarms() == []
+
+
+def test_a_tree_that_was_changed_keeps_every_key_that_it_could_hang_on(two: Counter) -> None:
+    for kind in ("authority", "log_mac"):
+        rotate(two, kind)
+    two.verify_log()
+    assert (census(two, "authority").counts["trees"], census(two, "log_mac").total) == (0, 0)
+    two.tamper(update(tables.log_tree).values(frontier=b"nonsense"))
+    assert census(two, "authority").counts["trees"] == 1
+    assert census(two, "authority", 2).counts["trees"] == 1
+    # Nothing counts as integrated then.
+    assert census(two, "log_mac").counts["units"] > 0

@@ -32,6 +32,10 @@ _HIGHEST: Final = {KeyKind.TOKEN: MAX_TOKEN_KEY_VERSION}
 """Last versions, where a format has few."""
 
 
+MOST_SIGNERS: Final = 8
+"""Keys of the log that sign at once: a note holds sixteen signatures, and the others are for witnesses."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rotated:
     """Versions before and after."""
@@ -63,7 +67,7 @@ def rotate(changes: Changes, request: Request, kind: KeyKind = KeyKind.WRAPPING,
 
     Without a ``scope`` the log signing key is the one there is; its successor has the
     same name. Raises AccessDeniedError, NotFoundError, InvalidInputError,
-    ConflictError (no version is left), UnavailableError.
+    ConflictError (no version is left, or too many keys of the log sign), UnavailableError.
     """
     target = {} if kind is KeyKind.WRAPPING else named(kind.value, require_scope(scope))
 
@@ -72,6 +76,8 @@ def rotate(changes: Changes, request: Request, kind: KeyKind = KeyKind.WRAPPING,
         old = next((record for record in records if _is_meant(record, scope)), None)
         if old is None:
             raise NotFoundError("there is no such key in force")
+        if kind is KeyKind.LOG_SIGNING and len(attempt.keyring.signers) >= MOST_SIGNERS:
+            raise ConflictError("too many keys of the log sign already: destroy one that was replaced first")
         version = max(record.version for record in records if record.scope == old.scope) + 1
         if version > _HIGHEST.get(kind, MAX_KEY_VERSION):
             raise ConflictError("no version of this kind is left")

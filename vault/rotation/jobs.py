@@ -316,6 +316,8 @@ class Worker:
 
 def _is_ours(job: JobRow) -> bool:
     """Say whether a row is one that this code writes: somebody else's would stop the work of every node."""
+    if job.kind == reseal.KIND and job.target not in reseal.RESEALED:
+        return False
     return job.kind in KINDS and _JOB_ID(job.id) is not None and _TARGET(job.target) is not None
 
 

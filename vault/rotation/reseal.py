@@ -140,6 +140,8 @@ def count_rows(connection: Connection, keyring: Keyring) -> tuple[Counter[int], 
 def prepare(connection: Connection, standing: Standing, job: JobRow, size: int) -> Portion:
     """Read ``size`` rows after the job's place and seal in memory those that hang on an older key."""
     kind, place = KeyKind(job.target), _place(job)
+    # Without a key in force nothing is wrong with any row.
+    _require_active(standing.keyring, kind)
     kinds = _kinds(kind)
     found = read_after(connection, kinds[place.table], place.after, limit=size)
     changed: list[tuple[SealedRow, SealedRow]] = []
@@ -171,6 +173,13 @@ def write(connection: Connection, job: JobRow, portion: Portion, *, now_us: int)
     again = start(after.done).text()
     left = portion.remaining - done
     return after_pass(after, _place(job).done_before, left, again, now_us=now_us)
+
+
+def _require_active(keyring: Keyring, kind: KeyKind) -> None:
+    """Raise UnknownKeyVersionError unless there is a key to seal under."""
+    _ = keyring.authority.active_version
+    if kind is KeyKind.STAFF_DATA:
+        _ = keyring.staff_data.active_version
 
 
 def _kinds(kind: KeyKind) -> tuple[type[SealedRow], ...]:
