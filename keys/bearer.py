@@ -132,6 +132,10 @@ class SessionKeys:
         message = _message(self._session, secret)
         return tuple(self._keys.mac_under(version, message) for version in self._keys.versions)
 
+    def session_digest_under(self, version: int, secret: SecretText) -> bytes:
+        """Return the 32 bytes that one key version stores of a secret. Raises UnknownKeyVersionError."""
+        return self._keys.mac_under(version, _message(self._session, secret))
+
     def issue_access_token(self, credential_id: bytes, *, issued: int, expires: int) -> SecretText:
         """Return an access token under the active key.
 

@@ -128,6 +128,16 @@ def number_in_header(sealed: bytes, version: int) -> int:
     return int(number)
 
 
+def staff_version_of(envelope: bytes) -> int:
+    """Return the key version in the header of a staff-data envelope, public and not yet authenticated.
+
+    Raises MalformedError("length") or ("version").
+    """
+    if len(envelope) < OVERHEAD:
+        raise MalformedError("length")
+    return number_in_header(envelope, STAFF_VERSION)
+
+
 class StaffDataKey:
     """One version of the key for secrets and notes of staff."""
 

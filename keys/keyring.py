@@ -99,6 +99,15 @@ def rewrap_key(record: KeyRecord, *, vault_id: bytes, old: KeySealer, new: KeySe
     return KeyRecord(record.kind, record.scope, record.version, record.state, wrapped)
 
 
+def open_signing_key(record: KeyRecord, *, vault_id: bytes, root: KeySealer) -> SigningKey:
+    """Return a log signing key by itself, whatever its state, as for naming one that was just made.
+
+    Raises DecryptionError, WrapperUnavailableError.
+    """
+    seed = root.unwrap(record.wrapped, root_context(vault_id, record))
+    return SigningKey(record.scope, seed, record.version)
+
+
 def root_context(vault_id: bytes, record: KeyRecord) -> bytes:
     """Return what binds a root-wrapped key to its vault and name (envelope.md 7.2)."""
     return encode_context(ROOT_WRAP_LABEL, require_vault_id(vault_id), utf8(record.name))
@@ -112,11 +121,11 @@ class Keyring:
         "_epochs",
         "_lookup_active",
         "_lookups",
-        "_signer",
         "authority",
         "compromised_epochs",
         "log_mac",
         "sessions",
+        "signers",
         "staff_data",
         "tokens",
         "vault_id",
@@ -141,7 +150,7 @@ class Keyring:
         self.authority = AuthorityKeys(vault_id, _mac_keys(KeyKind.AUTHORITY, usable))
         self.log_mac = LogMacKeys(vault_id, _mac_keys(KeyKind.LOG_MAC, usable))
         self.sessions = SessionKeys(vault_id, _mac_keys(KeyKind.SESSION, usable))
-        self._signer = _signing_key(usable)
+        self.signers = _signing_keys(usable)
 
     @classmethod
     def unlock(cls, vault_id: bytes, records: Sequence[KeyRecord], root: KeySealer) -> Keyring:
@@ -190,10 +199,14 @@ class Keyring:
 
     @property
     def signer(self) -> SigningKey:
-        """The key that signs the log. Raises UnknownKeyVersionError when none is active."""
-        if self._signer is None:
+        """The key that signs the log. Raises UnknownKeyVersionError when none is active.
+
+        ``signers`` has it first, and after it the keys before it that still sign
+        checkpoints beside it, from new to old; empty when none is active (envelope.md 10.6).
+        """
+        if not self.signers:
             raise UnknownKeyVersionError("log_signing//active")
-        return self._signer
+        return self.signers[0]
 
 
 class _Usable:
@@ -248,12 +261,14 @@ def _mac_keys(kind: KeyKind, usable: _Usable) -> MacKeys:
     return MacKeys(kind.value, usable.active(kind), usable.versions(kind))
 
 
-def _signing_key(usable: _Usable) -> SigningKey | None:
+def _signing_keys(usable: _Usable) -> tuple[SigningKey, ...]:
     for scope in usable.scopes(KeyKind.LOG_SIGNING):
         active = usable.active(KeyKind.LOG_SIGNING, scope)
         if active is not None:
-            return SigningKey(scope, dict(usable.versions(KeyKind.LOG_SIGNING, scope))[active])
-    return None
+            seeds = dict(usable.versions(KeyKind.LOG_SIGNING, scope))
+            order = sorted(seeds, key=lambda version: (version == active, version), reverse=True)
+            return tuple(SigningKey(scope, seeds[version], version) for version in order)
+    return ()
 
 
 def _newest_first(keys: Iterable[LookupKey]) -> tuple[LookupKey, ...]:

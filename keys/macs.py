@@ -96,6 +96,14 @@ class AuthorityKeys:
         """
         return self._keys.mac(self._message(table, row_id, version, row))
 
+    def codes(self, table: str, row_id: str, *, version: int, row: bytes) -> tuple[bytes, ...]:
+        """Return the code under each key that may verify, the active one's first: what to look a row up by.
+
+        Raises MalformedError as ``mac`` does.
+        """
+        message = self._message(table, row_id, version, row)
+        return tuple(self._keys.mac_under(number, message) for number in self._keys.versions)
+
     def verify(self, table: str, row_id: str, *, version: int, row: bytes, code: bytes) -> int:
         """Return the version of the key under which ``code`` is that of the row.
 

@@ -36,13 +36,14 @@ def key_id(name: str, public: bytes) -> bytes:
 class SigningKey:
     """A named private key. ``public`` is its 32-byte public key, ``key_id`` its id in a signed note."""
 
-    __slots__ = ("_private", "key_id", "name", "public")
+    __slots__ = ("_private", "key_id", "name", "public", "version")
 
-    def __init__(self, name: str, seed: SecretBytes) -> None:
+    def __init__(self, name: str, seed: SecretBytes, version: int = 1) -> None:
         if len(seed.expose()) != KEY_LENGTH:
             raise MalformedError("key_length")
         self._private = Ed25519PrivateKey.from_private_bytes(seed.expose())
         self.name = name
+        self.version = version
         self.public = self._private.public_key().public_bytes_raw()
         self.key_id = key_id(name, self.public)
 

@@ -19,6 +19,9 @@ Secret = Annotated[str, Meta(min_length=1, max_length=1_024)]
 Code = Annotated[str, Meta(min_length=1, max_length=16)]
 Note = Annotated[str, Meta(min_length=1, max_length=500)]
 Names = Annotated[list[Short], Meta(max_length=200)]
+KeyKind = Literal[
+    "authority", "log_mac", "log_signing", "lookup", "session", "staff_data", "token", "wrapping"
+]
 Days = Annotated[int, Meta(ge=1, le=365)]
 Hours = Annotated[int, Meta(ge=0, le=720)]
 
@@ -108,10 +111,16 @@ class DecisionBody(Body, frozen=True):
 class RotateKeyBody(Body, frozen=True):
     """Which key to rotate; the wrapping key when nothing is said."""
 
-    kind: Literal["wrapping", "lookup"] = "wrapping"
+    kind: KeyKind = "wrapping"
     scope: Annotated[str, Meta(max_length=200)] = ""
     """Of a lookup key: its field, or ``ref/`` and the kind of subject."""
     reason: Annotated[str, Meta(max_length=500)] = ""
+
+
+class ResealBody(Body, frozen=True):
+    """What to seal anew."""
+
+    kind: Literal["authority", "staff_data"]
 
 
 class RedigestBody(Body, frozen=True):
@@ -123,7 +132,7 @@ class RedigestBody(Body, frozen=True):
 class DestroyKeyBody(Body, frozen=True):
     """Propose the destruction of a key."""
 
-    kind: Literal["wrapping", "lookup"]
+    kind: KeyKind
     version: Annotated[int, Meta(ge=1, le=0xFFFF_FFFF)]
     reason: Note
     scope: Annotated[str, Meta(max_length=200)] = ""

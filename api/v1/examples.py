@@ -25,6 +25,7 @@ VKEY: Final = (
     "piivault/0f1e2d3c4b5a69788796a5b4c3d2e1f0+c1a2b3c4+AR0wLxBhcmVhbGx5Tm90QUtleUJ1dEFuRXhhbXBsZTA="
 )
 
+_SECRETS: Final = {"credentials": 2, "sessions": 1, "invitations": 0}
 _JOB: Final = told.JobState(
     id="job_0123456789abcdef0123",
     kind="rewrap",
@@ -91,6 +92,7 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     asked.DecisionBody(decision="approve"),
     asked.RotateKeyBody(kind="lookup", scope="member.phone"),
     asked.RedigestBody(scope="member.phone"),
+    asked.ResealBody(kind="authority"),
     asked.SubjectBody(ground="subject_request", purpose="inquiry", reason="letter of 3 May"),
     asked.DestroyKeyBody(kind="wrapping", version=1, reason="replaced by epoch 2"),
     suspicion.CompromiseKeyBody(version=1, reason="the backup of March was copied by somebody"),
@@ -232,9 +234,14 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     told.JobList(items=(_JOB,), **LOGGED),
     told.CensusAnswer(
         items=(
-            told.HangingView("wrapping", "", 1, "deactivated", 9_500, 28_400, None, 0, 0, 37_900),
-            told.HangingView("wrapping", "", 2, "active", 500, 1_600, None, 1, 3, 2_100),
-            told.HangingView("lookup", "member.phone", 1, "active", None, None, 10_000, None, None, 10_000),
+            told.HangingView(
+                "session", "", 1, "deactivated", None, None, None, None, None, _SECRETS, LATER, 3
+            ),
+            told.HangingView("wrapping", "", 1, "deactivated", 9_500, 28_400, None, 0, 0, {}, None, 37_900),
+            told.HangingView("wrapping", "", 2, "active", 500, 1_600, None, 1, 3, {}, None, 2_100),
+            told.HangingView(
+                "lookup", "member.phone", 1, "active", None, None, 10_000, None, None, {}, None, 10_000
+            ),
         ),
         **LOGGED,
     ),
@@ -250,7 +257,7 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
     ),
     told.EntryPage(items=[{"index": 812, "action": "token:detokenize", "outcome": "released"}], next=812),
     told.ExportAnswer(start=0, size=813, entries=["eyJ2IjoxfQ=="], checkpoints=["piivault/…\n813\n…"]),
-    told.VkeyAnswer(vkey=VKEY),
+    told.VkeyAnswer(vkey=VKEY, keys=(told.LogKeyView(VKEY, NOW, None),)),
     told.StatusAnswer(
         vault_id="0f1e2d3c4b5a69788796a5b4c3d2e1f0",
         database="postgresql",

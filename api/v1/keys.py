@@ -41,7 +41,10 @@ def list_keys(call: Asked) -> Response:
 def rotate_keys(
     call: Asked, body: Annotated[asked.RotateKeyBody, reading(asked.RotateKeyBody, optional=True)]
 ) -> Response:
-    """Rotate: what is new hangs on the new key at once; move the rest with ``rewrap`` or ``redigest``."""
+    """Rotate: what is new hangs on the new key at once.
+
+    The rest moves with ``rewrap``, ``redigest`` or ``reseal``, or ends by itself: see the census.
+    """
     rotated = call.vault.keys.rotate(call.request, kind=body.kind, scope=body.scope, reason=body.reason)
     return answer(told.RotatedAnswer(rotated.old, rotated.new))
 
@@ -134,6 +137,22 @@ def redigest(call: Asked, body: Annotated[asked.RedigestBody, reading(asked.Redi
     return answer(told.JobAnswer(job=_job(made.value), **logged(made)))
 
 
+@router.post(
+    "/v1/keys/reseal",
+    **documented(
+        Action.KEY_RESEAL,
+        "Start to seal anew what hangs on older authority or staff-data keys",
+        body=asked.ResealBody,
+        answer=told.JobAnswer,
+        errors=(409,),
+    ),
+)
+def reseal(call: Asked, body: Annotated[asked.ResealBody, reading(asked.ResealBody)]) -> Response:
+    """Start it, or join the one under way. Everything is good under both keys meanwhile."""
+    made = call.vault.keys.reseal(call.request, body.kind)
+    return answer(told.JobAnswer(job=_job(made.value), **logged(made)))
+
+
 @router.get(
     "/v1/keys/jobs",
     **documented(Action.KEY_JOBS, "Show background work on keys", answer=told.JobList),
@@ -149,7 +168,7 @@ def list_jobs(call: Asked) -> Response:
     **documented(Action.KEY_CENSUS, "Count what hangs on each key", answer=told.CensusAnswer),
 )
 def take_census(call: Asked) -> Response:
-    """Count data keys and values by epoch, digests by lookup key, all in one state of the database."""
+    """Count data keys, values, digests and whatever else hangs on a key, in one state of the database."""
     made = call.vault.keys.census(call.request)
     return answer(told.CensusAnswer(items=tuple(map(_hanging, made.value)), **logged(made)))
 
@@ -228,5 +247,7 @@ def _hanging(found: Hanging) -> told.HangingView:
         digests=found.digests,
         suspect_data_keys=found.suspect_data_keys,
         suspect_values=found.suspect_values,
+        counts=dict(found.counts),
+        held_until=moment_or_none(found.held_until_us),
         total=found.total,
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Query, Response
 
 from api.v1 import told
-from api.v1.calls import Asked, answer, logged
+from api.v1.calls import Asked, answer, logged, moment, moment_or_none
 from api.v1.documents import PUBLIC, documented
 from vault.domain.actions import Action
 from vault.service.audit import PAGE, Filters
@@ -76,8 +76,13 @@ def export_entries(call: Asked, start: Index = 0) -> Response:
     **documented(None, "Show the public key of the log", answer=told.VkeyAnswer, security=PUBLIC),
 )
 def show_key(call: Asked) -> Response:
-    """Show the key. Note it down elsewhere: one that comes with what it is to verify proves nothing."""
-    return answer(told.VkeyAnswer(call.vault.audit.public_key()))
+    """Show the key. Note it down elsewhere: one that comes with what it is to verify proves nothing.
+
+    After a rotation ``keys`` has the one before as well: both sign until that is destroyed.
+    """
+    keys = call.vault.audit.public_keys()
+    views = (told.LogKeyView(key.vkey, moment(key.since_us), moment_or_none(key.replaced_us)) for key in keys)
+    return answer(told.VkeyAnswer(keys[0].vkey, tuple(views)))
 
 
 @router.get(

@@ -250,7 +250,7 @@ class JobState(Answer, frozen=True):
     id: str
     kind: str
     target: str
-    """The epoch that data keys move to or are made under, or the scope whose digests it makes anew."""
+    """The epoch that data keys move to or are made under, the scope whose digests, or the kind whose rows."""
     state: Literal["running", "done"]
     total: int
     done: int
@@ -294,12 +294,16 @@ class HangingView(Answer, frozen=True):
     suspect_data_keys: int | None
     """Of the data keys, those whose values are still to be sealed anew under others."""
     suspect_values: int | None
+    counts: dict[str, int]
+    """Of the other kinds, how much of what."""
+    held_until: str | None
+    """The key may not be destroyed before; none when only the counts decide."""
     total: int
-    """Zero: the key may be destroyed once it is not active."""
+    """Zero, and not held: the key may be destroyed once it is not active."""
 
 
 class CensusAnswer(Logged, frozen=True):
-    """What hangs on every wrapping and lookup key, from one state of the database."""
+    """What hangs on every key, from one state of the database."""
 
     items: tuple[HangingView, ...]
 
@@ -342,10 +346,22 @@ class ExportAnswer(Answer, frozen=True):
     """On the first page only."""
 
 
+class LogKeyView(Answer, frozen=True):
+    """A key that signs the log's checkpoints."""
+
+    vkey: str
+    since: str
+    replaced_at: str | None
+    """When another took over; none while it is in force."""
+
+
 class VkeyAnswer(Answer, frozen=True):
     """Public key of the log."""
 
     vkey: str
+    """The one in force."""
+    keys: tuple[LogKeyView, ...]
+    """Every one that signs, the one in force first."""
 
 
 class StatusAnswer(Logged, frozen=True):

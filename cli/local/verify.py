@@ -33,9 +33,15 @@ def verify(
     export: Annotated[Path, typer.Argument(help="Folder that audit export wrote.")],
     *,
     key: Annotated[
-        str | None, typer.Option("--key", help="Public key of the log, from anywhere but the export.")
+        list[str] | None,
+        typer.Option(
+            "--key",
+            help="Public key of the log, from anywhere but the export; may be repeated, oldest first.",
+        ),
     ] = None,
-    key_file: Annotated[Path | None, typer.Option("--key-file", help="The same, in a file.")] = None,
+    key_file: Annotated[
+        Path | None, typer.Option("--key-file", help="The same, in a file, a line for each.")
+    ] = None,
     known: Annotated[
         list[Path] | None,
         typer.Option("--known", help="A checkpoint kept from an earlier export; may be repeated."),
@@ -46,14 +52,15 @@ def verify(
     That no entry was changed, left out, put in, moved or cut off. Ends with 6
     when the export does not verify. Keep the file "checkpoint" of each export
     that does, and give it with --known the next time: only that shows that the
-    log was not shortened or rewritten since.
+    log was not shortened or rewritten since. When the log has had more than one
+    key, give all of them.
     """
-    vkey = _key(key, key_file)
+    vkeys = _keys(key, key_file)
     notes = [_read(path) for path in known or ()]
     if not export.is_dir():
         raise InvalidInputError(f"there is no folder {export}", field="export", rule="missing")
     try:
-        report = _verify(out, export, vkey, notes)
+        report = _verify(out, export, vkeys, notes)
     except ExportRejectedError as error:
         _tell(out, error.report, verified=False)
         raise typer.Exit(exit_code(TamperDetectedError)) from None
@@ -66,21 +73,21 @@ def verify(
     _tell(out, report, verified=True)
 
 
-def _verify(out: Output, export: Path, vkey: str, notes: list[str]) -> Report:
+def _verify(out: Output, export: Path, vkeys: list[str], notes: list[str]) -> Report:
     with out.progress("entries") as progress:
         task = progress.add_task("verifying", total=None)
         return verify_export(
             export,
-            vkey,
+            *vkeys,
             known_checkpoints=notes,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
 
 
-def _key(key: str | None, key_file: Path | None) -> str:
-    if (key is None) == (key_file is None):
+def _keys(keys: list[str] | None, key_file: Path | None) -> list[str]:
+    if (not keys) == (key_file is None):
         raise InvalidInputError("give either --key or --key-file", field="--key", rule="exclusive")
-    return key if key is not None else _read(Path(str(key_file))).strip()
+    return keys or _read(Path(str(key_file))).split()
 
 
 def _read(path: Path) -> str:

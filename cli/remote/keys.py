@@ -13,7 +13,7 @@ from cli.remote.command import add_remote, tell
 from cli.remote.server import Answer, Server
 from vault.domain.errors import TamperDetectedError
 
-THINGS: Final = {"rewrap": "data keys", "redigest": "digests", "reencrypt": "data keys"}
+THINGS: Final = {"rewrap": "data keys", "redigest": "digests", "reencrypt": "data keys", "reseal": "rows"}
 
 DONE: Final = {"reencrypt": "replaced, and every value under them sealed anew"}
 
@@ -36,6 +36,13 @@ def add_to(keys: typer.Typer) -> None:
         "piivault keys rotate --kind lookup --scope member.phone && piivault keys redigest member.phone",
         "piivault keys redigest ref/member",
     )
+    add_remote(
+        keys,
+        "reseal",
+        reseal,
+        "piivault keys rotate --kind authority && piivault keys reseal authority",
+        "piivault keys reseal staff_data",
+    )
     add_remote(keys, "jobs", jobs, "piivault keys jobs")
     add_remote(keys, "census", census, "piivault keys census")
     add_remote(
@@ -44,6 +51,7 @@ def add_to(keys: typer.Typer) -> None:
         destroy,
         "piivault keys destroy 1 --reason 'replaced by epoch 2'",
         "piivault keys destroy 1 --kind lookup --scope member.phone --reason replaced",
+        "piivault keys destroy 1 --kind session --reason replaced",
     )
 
 
@@ -89,7 +97,12 @@ def _due(item: dict[str, Any]) -> str | None:
     return f"{item['due_at'][:10]}{late}"
 
 
-Kind = Annotated[str, typer.Option("--kind", help="wrapping or lookup.")]
+Kind = Annotated[
+    str,
+    typer.Option(
+        "--kind", help="wrapping, lookup, token, authority, log_mac, session, staff_data or log_signing."
+    ),
+]
 Scope = Annotated[str, typer.Option("--scope", help="Of a lookup key: its field, or ref/ and the kind.")]
 
 
@@ -102,16 +115,27 @@ def rotate(
     """Put the next version of a key in force.
 
     For administrators. What is new uses it at once; what is there moves with
-    "keys rewrap", or with "keys redigest" for a lookup key.
+    "keys rewrap", with "keys redigest" for a lookup key, with "keys reseal" for
+    an authority or staff-data key, or ends by itself: see "keys census".
     """
     answer = server.post("/v1/keys/rotate", {"kind": kind, "scope": scope, "reason": reason})
     old, new = answer.body["old"], answer.body["new"]
-    if kind == "wrapping":
-        told = f"Epoch {new} is in force; {old} only unwraps. Go on with: piivault keys rewrap"
-    else:
-        told = f"Version {new} is in force; {old} only finds. Go on with: piivault keys redigest {scope}"
-    tell(out, answer, told)
+    noun = "Epoch" if kind == "wrapping" else "Version"
+    does, then = AFTER[kind]
+    tell(out, answer, f"{noun} {new} is in force; {old} {does}. {then}{scope}".rstrip())
 
+
+AFTER: Final = {
+    "wrapping": ("only unwraps", "Go on with: piivault keys rewrap"),
+    "lookup": ("only finds", "Go on with: piivault keys redigest "),
+    "authority": ("only verifies", "Go on with: piivault keys reseal authority"),
+    "staff_data": ("only opens", "Go on with: piivault keys reseal staff_data"),
+    "session": ("is good for what was given out", "What still hangs on it: piivault keys census"),
+    "log_mac": ("only verifies", "Within a second nothing hangs on it: piivault keys census"),
+    "log_signing": ("signs beside it", "Give every verifier the new key: piivault audit key"),
+    "token": ("reads its tokens for ever", ""),
+}
+"""What the version before does from then on, and what comes next."""
 
 OfScope = Annotated[str, typer.Argument(metavar="SCOPE", help="A field, or ref/ and the kind of subject.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end, or only start it.")]
@@ -133,6 +157,22 @@ def redigest(server: Server, out: Output, *, scope: OfScope, wait: Wait = True) 
     in the background: see "keys rewrap".
     """
     see_through(server, out, server.post("/v1/keys/redigest", {"scope": scope}), wait=wait)
+
+
+def reseal(
+    server: Server,
+    out: Output,
+    *,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="authority or staff_data.")],
+    wait: Wait = True,
+) -> None:
+    """Seal anew what hangs on older authority or staff-data keys.
+
+    For administrators. Authority: the MAC of every row that decisions rest on.
+    Staff data: the authenticator secrets; reasons in the log keep their key.
+    The server does it in the background: see "keys rewrap".
+    """
+    see_through(server, out, server.post("/v1/keys/reseal", {"kind": kind}), wait=wait)
 
 
 def see_through(server: Server, out: Output, answer: Answer, *, wait: bool) -> None:
@@ -199,7 +239,7 @@ def jobs(server: Server, out: Output) -> None:
 
 
 def census(server: Server, out: Output) -> None:
-    """Count what still hangs on each wrapping and lookup key.
+    """Count what still hangs on each key.
 
     For administrators. All of it is counted in one state of the database.
     Suspect keys are data keys whose values are still to be sealed anew.
@@ -219,6 +259,8 @@ def census(server: Server, out: Output) -> None:
             "digests",
             "suspect keys",
             "their values",
+            "others",
+            "held until",
         ),
         (
             (
@@ -227,10 +269,17 @@ def census(server: Server, out: Output) -> None:
                 item["version"],
                 _state(item),
                 *(None if item[name] is None else f"{item[name]:,}" for name in COUNTS),
+                _others(item["counts"]),
+                moment(item["held_until"]) if item["held_until"] else None,
             )
             for item in answer.body["items"]
         ),
     )
+
+
+def _others(counts: dict[str, int]) -> str | None:
+    named = (f"{number:,} {name.replace('_', ' ')}" for name, number in counts.items() if number)
+    return ", ".join(named) or None
 
 
 Version = Annotated[int, typer.Argument(min=1, help="Version of the key; of a wrapping key, its epoch.")]

@@ -383,6 +383,27 @@ class TestKeys:
         both = at_town("keys", "compromise", "1", "--subject", made["subject"], *BECAUSE, *ADMINISTRATOR)
         assert (both.code, at_town("keys", "compromise", *BECAUSE, *ADMINISTRATOR).code) == (2, 2)
 
+    @pytest.mark.parametrize("kind", ["authority", "staff_data"])
+    def test_rotate_and_reseal_to_the_end(self, at_town: Command, kind: str) -> None:
+        rotated = at_town("keys", "rotate", "--kind", kind, *ADMINISTRATOR)
+        assert f"Go on with: piivault keys reseal {kind}" in rotated.out
+        done = at_town("keys", "reseal", kind, "--json", *ADMINISTRATOR).json["job"]
+        assert (done["state"], done["target"], done["failed"]) == ("done", kind, 0)
+        assert done["done"] == done["total"] > 0
+        assert "0 rows moved to the key in force" in at_town("keys", "reseal", kind, *ADMINISTRATOR).out
+        assert at_town("keys", "reseal", kind, *HANDLER).code == 4
+
+    def test_every_kind_says_what_comes_after_its_rotation(self, at_town: Command) -> None:
+        said = at_town("keys", "rotate", "--kind", "token", *ADMINISTRATOR)
+        assert said.out.strip().endswith("reads its tokens for ever.")
+        said = at_town("keys", "rotate", "--kind", "session", *ADMINISTRATOR)
+        assert "is good for what was given out. What still hangs on it: piivault keys census" in said.out
+        table = at_town("keys", "census", *ADMINISTRATOR).out
+        assert "credentials" in table
+        assert "held until" in table
+        assert at_town("keys", "reseal", "session", *ADMINISTRATOR).code == 2
+        assert at_town("keys", "rotate", "--kind", "nothing", *ADMINISTRATOR).code == 2
+
     def test_follows_a_rewrap_and_says_what_does_not_unwrap(self, command: Command) -> None:
         from cli.remote import profiles
 
@@ -456,6 +477,7 @@ class TestLog:
         assert at_town("audit", "export", folder, *REVIEWER).code == 5
         good = at_town("audit", "verify", folder, "--key", key)
         assert good.code == 0
+        assert at_town("audit", "verify", folder, "--key", key, "--key", key).code == 0
         assert "verified." in good.out
         kept = tmp_path / "checkpoint"
         kept.write_bytes((folder / "checkpoint").read_bytes())

@@ -66,7 +66,7 @@ def test_census_counts_what_hangs_on_each_key(two: Counter) -> None:
     assert found["wrapping//1"].digests is None
     assert found["lookup/member.phone/1"].digests == 7
     assert found["lookup/ref/member/1"].digests == 1
-    assert {hanging.kind for hanging in found.values()} == {"wrapping", "lookup"}
+    assert {hanging.kind for hanging in found.values()} == set(KeyKind)
 
 
 def test_census_is_zero_after_a_rewrap(two: Counter) -> None:
@@ -157,13 +157,20 @@ def test_refuses_a_key_that_is_none(two: Counter) -> None:
             _propose(two, version, kind=kind, scope=scope)
 
 
-@pytest.mark.parametrize("kind", sorted({kind.value for kind in KeyKind} - {"wrapping", "lookup"}))
-def test_refuses_a_kind_that_has_no_census(two: Counter, kind: str) -> None:
+@pytest.mark.parametrize("kind", sorted({kind.value for kind in KeyKind} - {"wrapping", "lookup", "token"}))
+def test_refuses_the_key_in_force_of_every_kind(two: Counter, kind: str) -> None:
     scope = two.rows(tables.key, order_by="kind")
     (of_it,) = [row["scope"] for row in scope if row["kind"] == kind]
-    with pytest.raises(InvalidInputError) as refused:
+    with pytest.raises(ConflictError, match="the key is active"):
         _propose(two, kind=kind, scope=of_it)
-    assert (refused.value.field, refused.value.rule) == ("kind", "not_counted")
+
+
+def test_refuses_to_end_a_token_key_in_use_or_not(two: Counter) -> None:
+    two.vault.keys.rotate(two.furnished.request(two.actor("admin")), kind="token")
+    for version in (1, 2):
+        with pytest.raises(InvalidInputError, match="never ends") as refused:
+            _propose(two, version, kind="token")
+        assert (refused.value.field, refused.value.rule) == ("kind", "never_ends")
 
 
 def test_the_proposer_does_not_approve(two: Counter) -> None:

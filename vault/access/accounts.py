@@ -56,6 +56,11 @@ class Account:
     slot: Slot
 
 
+def login_text(folded: str) -> SecretText:
+    """Return what failures of a login, as compared, are counted under the digest of (envelope.md 9.6)."""
+    return SecretText("login " + folded)
+
+
 class Accounts:
     """Finds accounts and examines what is shown for them. Thread-safe."""
 
@@ -81,8 +86,9 @@ class Accounts:
         self._changes.alarms.report(alarms, now_us=now_us)
         totp = None if secret is None else open_totp(keyring, secret.staff_id, secret.totp_sealed)
         with usable_keys():
-            digest = keyring.sessions.session_digest(SecretText("login " + folded))
-        return Account(staff, secret, totp, Slot(digest, source_of(address), known))
+            digest = keyring.sessions.session_digest(login_text(folded))
+            older = keyring.sessions.session_digests(login_text(folded))[1:]
+        return Account(staff, secret, totp, Slot(digest, source_of(address), known, older))
 
     def examine(self, account: Account, shown: Shown, now_us: int) -> str:
         """Return the rule that fails, or nothing. Does all of its work whatever fails."""

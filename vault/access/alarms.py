@@ -79,8 +79,7 @@ class Alarms:
             )
             for alarm in alarms
         ]
-        with self._journal.unit() as unit:
-            unit.append(entries, revision=None, revise=False)
+        self._journal.say(entries)
 
 
 def sweep(database: Database, keyring: Keyring) -> tuple[Alarm, ...]:

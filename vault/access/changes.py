@@ -238,9 +238,7 @@ class Changes:
     ) -> None:
         """Log a refusal durably, by ``rule`` or the one the error names; the caller raises it then."""
         decision = Decision(rule=rule or rule_of(error), revision=self.standings.current.revision)
-        with self.journal.unit() as unit:
-            said = refused(request, action, error, target=target, decision=decision, purpose=purpose)
-            unit.append([said], revision=None, revise=False)
+        self.journal.say([refused(request, action, error, target=target, decision=decision, purpose=purpose)])
 
     def _repeat(
         self, request: Request, action: Action, act: Callable[[Attempt], Change[T]], *, by_role: bool
@@ -277,6 +275,9 @@ class Changes:
                 if change.seals:
                     set_sealed(unit.connection)
         except TamperDetectedError:
+            if self.standings.refresh() is not standing:
+                # The row may be under a key that was put in force since: decide again, with that.
+                raise StaleRevisionError("decided by keys of an earlier revision") from None
             # The transaction is gone and every change with it; what it found is not.
             self.alarms.report(found, now_us=request.now_us)
             raise

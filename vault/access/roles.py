@@ -42,6 +42,7 @@ PERMITTED: Final[Mapping[Action, frozenset[Role]]] = MappingProxyType(
         Action.KEY_LIST: _ADMINISTRATOR,
         Action.KEY_REDIGEST: _ADMINISTRATOR,
         Action.KEY_REENCRYPT: _ADMINISTRATOR,
+        Action.KEY_RESEAL: _ADMINISTRATOR,
         Action.KEY_REWRAP: _ADMINISTRATOR,
         Action.KEY_ROTATE: _ADMINISTRATOR,
         Action.SERVICE_CREATE: _ADMINISTRATOR,

@@ -54,16 +54,21 @@ def seal(authority: AuthorityKeys, row: R) -> R:
 
 def verify(authority: AuthorityKeys, row: R) -> R:
     """Return ``row``. Raises TamperDetectedError when its MAC is not its own, UnavailableError."""
+    key_version(authority, row)
+    return row
+
+
+def key_version(authority: AuthorityKeys, row: SealedRow) -> int:
+    """Return the version of the authority key that ``row`` is sealed under. Raises as ``verify`` does."""
     name, row_id = row.table.name, row.row_id
     try:
-        authority.verify(name, row_id, version=row.version, row=canonical(row), code=row.mac)
+        return authority.verify(name, row_id, version=row.version, row=canonical(row), code=row.mac)
     except UnknownKeyVersionError:
         # No key says nothing about the rows: the vault cannot decide, and nobody planted anything.
         raise UnavailableError("no authority key can be used") from None
     except KeysError:
         # Malformed is planted too: an id too long to bind, a version below zero.
         raise TamperDetectedError(f"a row of {name} does not verify", reference=row_id, table=name) from None
-    return row
 
 
 def sift(authority: AuthorityKeys, rows: Iterable[R], alarms: set[Alarm]) -> list[R]:

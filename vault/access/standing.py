@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -61,6 +61,8 @@ class Standing:
     """Keys that protect what is new, with the time they began to."""
     compromised: tuple[str, ...] = ()
     """Names of keys that somebody else may have, and that are not destroyed yet."""
+    key_dates: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """When each key was made and last changed state, by name, in microseconds since the epoch."""
 
 
 class Why(StrEnum):
@@ -275,6 +277,7 @@ def standing_in(connection: Connection, counter: Counter, root: KeySealer) -> St
             KeyInUse(f"root//{row.version}", "root", row.created_at),
         ),
         compromised=tuple(record.name for record in records if record.state is KeyState.COMPROMISED),
+        key_dates=dates,
     )
 
 

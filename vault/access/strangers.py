@@ -74,10 +74,7 @@ class Strangers:
         with self._lock:
             taken = {kind: self._counts.pop(kind) for kind in kinds}
         try:
-            with self._journal.unit() as unit:
-                unit.append(
-                    [_entry(kind, *counted) for kind, counted in taken.items()], revision=None, revise=False
-                )
+            self._journal.say([_entry(kind, *counted) for kind, counted in taken.items()])
         except BaseException:
             with self._lock:
                 for kind, (count, last) in taken.items():

@@ -16,17 +16,20 @@ answers do not tell which logins exist, and the table holds no list of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from vault.access.identities import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from vault.domain.errors import TooManyAttemptsError
 from vault.storage.database import Connection
 from vault.storage.sessions import (
+    add_failures,
     count_failure,
     forget_failure,
     forget_old_failures,
     lock,
+    take_failures,
     touch_failure,
     uncount,
 )
@@ -51,6 +54,8 @@ class Slot:
     account: bytes
     source: str
     known: bool
+    older: tuple[bytes, ...] = ()
+    """The same account under session keys that were replaced: what was counted there counts on."""
 
     @property
     def hour(self) -> str:
@@ -69,6 +74,7 @@ def admit(connection: Connection, slot: Slot, now_us: int) -> bool:
     Raises TooManyAttemptsError; the transaction is to be rolled back then, so
     that waiting attempts do not prolong the wait.
     """
+    carry_over(connection, slot.account, slot.older)
     by_source = count_failure(connection, slot.account, slot.source, now_us=now_us, window_us=SOURCE_LOCK_US)
     if by_source.locked_until > now_us:
         raise _wait(by_source.locked_until - now_us)
@@ -84,6 +90,13 @@ def admit(connection: Connection, slot: Slot, now_us: int) -> bool:
     if last:
         lock(connection, slot.account, slot.source, now_us + SOURCE_LOCK_US)
     return last
+
+
+def carry_over(connection: Connection, account: bytes, older: Sequence[bytes]) -> None:
+    """Move what was counted under ``older`` names of an account to ``account``: a rotation clears nothing."""
+    if older:
+        for found in take_failures(connection, older):
+            add_failures(connection, replace(found, account=account))
 
 
 def succeed(connection: Connection, slot: Slot) -> None:

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from keys.errors import KeysError
-from keys.keyring import Keyring
+from keys.keyring import KeyKind, Keyring
 from vault.audit.acts import require_tombstones
 from vault.audit.merkle import Frontier, MalformedFrontierError, leaf_hash
 from vault.audit.note import (
@@ -34,6 +34,7 @@ from vault.audit.outside import OutsideCheckpoint
 from vault.domain.errors import TamperDetectedError
 from vault.storage import log
 from vault.storage.database import Connection, Database
+from vault.storage.keys import require_in_use
 
 UNITS: Final = 2_000
 ENTRIES: Final = 10_000
@@ -64,14 +65,14 @@ def empty_tree() -> log.TreeRow:
     return log.TreeRow(Frontier().to_bytes(), msgspec.msgpack.encode({}))
 
 
-def log_key(keyring: Keyring) -> NoteKey:
-    """Return the public key of the log."""
-    return parse_vkey(vkey(keyring.signer))
-
-
 def log_keys(keyring: Keyring) -> tuple[NoteKey, ...]:
-    """Return the public keys of the log, the one in force first."""
-    return (log_key(keyring),)
+    """Return the public keys of the log: the one in force first, then those before it that still count."""
+    return tuple(parse_vkey(vkey(signer)) for signer in (keyring.signer, *keyring.signers[1:]))
+
+
+def log_key(keyring: Keyring) -> NoteKey:
+    """Return the public key of the log that is in force."""
+    return log_keys(keyring)[0]
 
 
 Before = Callable[[Keyring, int, int], None]
@@ -93,56 +94,87 @@ class Integrator:
         Everything is read and verified in a snapshot; the lock is held only to
         write the result, and only if the tree is still where it was.
         Raises TamperDetectedError when something does not verify: nothing is
-        signed then, and nothing will be until an operator has looked at it.
+        signed then, and nothing will be until an operator has looked at it. It may
+        also mean that ``keyring`` is older than what was read: whoever has a newer
+        one tries again with that. StaleRevisionError when a key of it that would
+        have signed the result is out of use by now.
         """
-        key = log_key(keyring)
-        kept = self._outside.read(key)
+        keys = log_keys(keyring)
+        kept = self._outside.read(*keys)
         with self._database.reading() as connection:
             before = log.read_tree(connection)
             frontier, writers = open_tree(before, keyring)
             start = frontier.size
             note = log.read_last_checkpoint(connection)
-            _require_tip(note, frontier, key)
+            _require_tip(note, frontier, keys)
             _require_last_unit(connection, start, writers)
             behind = _extend(connection, frontier, writers, keyring)
             if not behind and frontier.size != self._database.counter(connection).next_index:
                 raise TamperDetectedError("an index is missing from the log", reference=str(frontier.size))
             if kept is not None:
-                _require_continuation(connection, frontier.size, kept, key)
+                _require_continuation(connection, frontier.size, kept, keys)
         if frontier.size > start:
-            signer = keyring.signer
-            note = sign_checkpoint(Checkpoint(signer.name, frontier.size, frontier.root()), signer)
+            signed = Checkpoint(keyring.signer.name, frontier.size, frontier.root())
+            note = sign_checkpoint(signed, *keyring.signers)
             after = _closed_tree(frontier, writers, keyring)
-            if not self._store(before, after, size=frontier.size, note=note, now_us=now_us):
+            used = (
+                (KeyKind.AUTHORITY, keyring.authority.active_version),
+                (KeyKind.LOG_SIGNING, keyring.signer.version),
+            )
+            if not self._store(before, after, used, size=frontier.size, note=note, now_us=now_us):
                 return None
         if note is not None:
             if self._before is not None:
                 self._before(keyring, frontier.size, now_us)
-            self._outside.advance(note, key)
+            self._outside.advance(note, *keys)
         return Progress(frontier.size, note, behind)
 
-    def _store(self, before: log.TreeRow, after: log.TreeRow, *, size: int, note: str, now_us: int) -> bool:
-        """Write the tree and its checkpoint; say whether the tree was still where it was."""
+    def _store(
+        self,
+        before: log.TreeRow,
+        after: log.TreeRow,
+        used: tuple[tuple[KeyKind, int], ...],
+        *,
+        size: int,
+        note: str,
+        now_us: int,
+    ) -> bool:
+        """Write the tree and its checkpoint; say whether the tree was still where it was.
+
+        Raises StaleRevisionError when one of the keys ``used`` was replaced
+        meanwhile: what it has sealed last could outlive it and verify nowhere.
+        """
         with self._database.writing() as connection:
             if log.lock_tree(connection) != before:
                 return False
+            # With the tree locked: whoever ends a key locks it too, and looks what the tree hangs on.
+            require_in_use(connection, *used)
             log.update_tree(connection, after)
             log.insert_checkpoint(connection, size=size, note=note, now_us=now_us)
         return True
 
 
-def open_tree(tree: log.TreeRow, keyring: Keyring) -> tuple[Frontier, dict[bytes, int]]:
-    """Return frontier and writers' counters of the tree row. Raises TamperDetectedError if not ours."""
+def tree_key_version(tree: log.TreeRow, keyring: Keyring) -> int | None:
+    """Return the version of the authority key that vouches for ``tree``; None for an empty one.
+
+    Raises TamperDetectedError when no usable one does.
+    """
     try:
         frontier = Frontier.from_bytes(tree.frontier)
         if frontier.size == 0:
-            return frontier, {}
-        code, writers = tree.writers[:MAC_LENGTH], tree.writers[MAC_LENGTH:]
-        row = sha256(tree.frontier + writers).digest()
-        keyring.authority.verify(TREE, "1", version=frontier.size, row=row, code=code)
-        return frontier, _decode_writers(writers)
+            return None
+        row = sha256(tree.frontier + tree.writers[MAC_LENGTH:]).digest()
+        code = tree.writers[:MAC_LENGTH]
+        return keyring.authority.verify(TREE, "1", version=frontier.size, row=row, code=code)
     except (MalformedFrontierError, KeysError):
         raise TamperDetectedError("the tree of the log was changed") from None
+
+
+def open_tree(tree: log.TreeRow, keyring: Keyring) -> tuple[Frontier, dict[bytes, int]]:
+    """Return frontier and writers' counters of the tree row. Raises TamperDetectedError if not ours."""
+    if tree_key_version(tree, keyring) is None:
+        return Frontier(), {}
+    return Frontier.from_bytes(tree.frontier), _decode_writers(tree.writers[MAC_LENGTH:])
 
 
 def _closed_tree(frontier: Frontier, writers: dict[bytes, int], keyring: Keyring) -> log.TreeRow:
@@ -182,19 +214,21 @@ def _require_last_unit(connection: Connection, size: int, writers: Mapping[bytes
         raise TamperDetectedError("the end of the log was written anew", reference=str(size))
 
 
-def _require_tip(note: str | None, frontier: Frontier, key: NoteKey) -> None:
+def _require_tip(note: str | None, frontier: Frontier, keys: tuple[NoteKey, ...]) -> None:
     """Raise TamperDetectedError unless the newest checkpoint is the one signed over this very tree."""
     if note is None and frontier.size == 0:
         return
     try:
-        tip = open_checkpoint(note or "", key)
+        tip = open_checkpoint(note or "", *keys)
     except NoteError:
         raise TamperDetectedError("the newest checkpoint does not verify") from None
     if (tip.size, tip.root) != (frontier.size, frontier.root()):
         raise TamperDetectedError("the newest checkpoint is not that of the tree")
 
 
-def _require_continuation(connection: Connection, size: int, kept: Checkpoint, key: NoteKey) -> None:
+def _require_continuation(
+    connection: Connection, size: int, kept: Checkpoint, keys: tuple[NoteKey, ...]
+) -> None:
     """Raise TamperDetectedError unless the database's log contains the one seen before.
 
     The checkpoint stored at that size was signed over this tree when it was
@@ -204,7 +238,7 @@ def _require_continuation(connection: Connection, size: int, kept: Checkpoint, k
     if kept.size > size or stored is None:
         raise TamperDetectedError("the database holds less of the log than has been seen before")
     try:
-        if open_checkpoint(stored, key).root == kept.root:
+        if open_checkpoint(stored, *keys).root == kept.root:
             return
     except NoteError:
         pass

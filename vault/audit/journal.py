@@ -12,13 +12,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from keys.keyring import Keyring
+from keys.keyring import KeyKind, Keyring
 from vault.audit.entry import Entry
 from vault.audit.receipt import Receipt
 from vault.audit.writer import Draft, Writer
 from vault.domain.errors import LogUnavailableError
 from vault.storage.append import append_unit, insert_notes
 from vault.storage.database import Connection, Database
+from vault.storage.errors import StaleRevisionError
+from vault.storage.keys import require_in_use
 
 
 class Unit:
@@ -66,25 +68,57 @@ class Unit:
     ) -> None:
         """Append ``entries``; ``notes`` are sealed reasons as (SHA-256, ciphertext).
 
-        Raises StaleRevisionError when ``revision`` is given and not current,
-        SealedError, MalformedEntryError.
+        Without a ``revision`` the entries rest on no decision; but the unit is to
+        be under the log MAC key in force all the same, since the one before may end.
+        Raises StaleRevisionError when ``revision`` is given and not current, or that
+        key was replaced; SealedError, MalformedEntryError.
         """
         if self.appended:
             raise LogUnavailableError("a unit is appended once")
         draft = self._writer.draft(entries, self._keyring)
         insert_notes(self.connection, notes)
         self._first = append_unit(self.connection, draft.unit, revision=revision, revise=revise)
+        if revision is None:
+            # After the counter row is locked: a rotation either is seen here or comes after this unit.
+            require_in_use(self.connection, (KeyKind.LOG_MAC, draft.unit.mac_version))
         self._draft = draft
 
 
 class Journal:
     """Writes units, one at a time per process beside the lane's. Thread-safe."""
 
-    def __init__(self, database: Database, keyring: Callable[[], Keyring]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        keyring: Callable[[], Keyring],
+        *,
+        renew: Callable[[], object] | None = None,
+    ) -> None:
+        """``renew`` is called when ``keyring`` gave one whose log MAC key is out of use by now."""
         self._database = database
         self._lock = threading.Lock()
         self._writer = Writer()
         self._keyring = keyring
+        self._renew = renew
+
+    def say(self, entries: Sequence[Entry]) -> None:
+        """Append ``entries`` that rest on no decision, as one unit.
+
+        A keyring that is older than a rotation is renewed, and it is tried again.
+        Raises UnavailableError, SealedError, StaleRevisionError when that changed
+        nothing.
+        """
+        try:
+            self._say(entries)
+        except StaleRevisionError:
+            if self._renew is None:
+                raise
+            self._renew()
+            self._say(entries)
+
+    def _say(self, entries: Sequence[Entry]) -> None:
+        with self.unit() as unit:
+            unit.append(entries, revision=None, revise=False)
 
     @contextmanager
     def unit(self) -> Iterator[Unit]:

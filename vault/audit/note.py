@@ -108,56 +108,66 @@ def parse_vkey(text: str) -> NoteKey:
     return NoteKey(match[1], expected, key)
 
 
-def sign_note(text: str, key: SigningKey) -> str:
-    """Return ``text`` (ends in a newline) as a note signed by ``key``."""
-    signature = key.key_id + key.sign(text.encode())
-    return f"{text}\n— {key.name} {to_base64(signature)}\n"
+def sign_note(text: str, *keys: SigningKey) -> str:
+    """Return ``text`` (ends in a newline) as a note signed by each of ``keys``, in their order."""
+    lines = (f"— {key.name} {to_base64(key.key_id + key.sign(text.encode()))}\n" for key in keys)
+    return f"{text}\n{''.join(lines)}"
 
 
-def open_note(note: str, key: NoteKey) -> str:
-    """Return the text of ``note``, signed by ``key``. Signatures of other keys are ignored.
+def open_note(note: str, *keys: NoteKey) -> str:
+    """Return the text of ``note``, signed by one of ``keys``. Signatures of other keys are ignored.
 
     Raises:
         MalformedNoteError: section 2.5 or 2.7.
-        UnsignedNoteError: no signature of ``key``, two, or a wrong one.
+        UnsignedNoteError: no signature of any of ``keys``, or two or a wrong one of one of them.
 
     """
     text, signatures = _split(note)
+    signed = [_is_signed(text, signatures, key) for key in keys]
+    if not any(signed):
+        raise UnsignedNoteError
+    return text
+
+
+def _is_signed(text: str, signatures: list[tuple[str, bytes]], key: NoteKey) -> bool:
+    """Say whether ``key`` has signed. Raises UnsignedNoteError when it did so twice or wrongly."""
     ours = [data for name, data in signatures if name == key.name and data[:_KEY_ID_SIZE] == key.key_id]
+    if not ours:
+        return False
     if len(ours) != 1:
         raise UnsignedNoteError
     try:
         key.key.verify(ours[0][_KEY_ID_SIZE:], text.encode())
     except VerificationError:
         raise UnsignedNoteError from None
-    return text
+    return True
 
 
-def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> str:
-    """Return ``checkpoint`` as a note signed by ``key``, whose name is the origin.
+def sign_checkpoint(checkpoint: Checkpoint, *keys: SigningKey) -> str:
+    """Return ``checkpoint`` as a note signed by each of ``keys``, whose name is the origin.
 
     The caller answers for the checkpoint being consistent with every earlier one.
 
     Raises:
-        WrongOriginError: ``key`` is that of another log.
+        WrongOriginError: one of ``keys`` is that of another log.
 
     """
-    if checkpoint.origin != key.name:
+    if any(checkpoint.origin != key.name for key in keys):
         raise WrongOriginError
-    return sign_note(checkpoint.text(), key)
+    return sign_note(checkpoint.text(), *keys)
 
 
-def open_checkpoint(note: str, key: NoteKey) -> Checkpoint:
-    """Return the checkpoint of the log whose key is ``key``.
+def open_checkpoint(note: str, *keys: NoteKey) -> Checkpoint:
+    """Return the checkpoint of the log whose keys are ``keys``: one of them has signed it.
 
     Raises:
         MalformedNoteError: section 2.7.
-        UnsignedNoteError: not signed by ``key``.
-        WrongOriginError: signed, but with another origin than the key's name.
+        UnsignedNoteError: not signed by any of ``keys``, or wrongly by one.
+        WrongOriginError: signed, but with another origin than the name of ``keys``.
 
     """
-    checkpoint = _parse(open_note(note, key))
-    if checkpoint.origin != key.name:
+    checkpoint = _parse(open_note(note, *keys))
+    if any(checkpoint.origin != key.name for key in keys):
         raise WrongOriginError
     return checkpoint
 

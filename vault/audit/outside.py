@@ -25,11 +25,14 @@ class OutsideCheckpoint:
         """Where the tombstone file lies: beside it, so that both are copied."""
         return self._path.with_name("tombstones")
 
-    def read(self, key: NoteKey) -> Checkpoint | None:
-        """Return the checkpoint kept, None before the first. Raises TamperDetectedError, UnavailableError."""
+    def read(self, *keys: NoteKey) -> Checkpoint | None:
+        """Return the checkpoint kept, signed by one of ``keys``; None before the first.
+
+        Raises TamperDetectedError, UnavailableError.
+        """
         try:
             note = self._path.read_bytes().decode()
-            return open_checkpoint(note, key)
+            return open_checkpoint(note, *keys)
         except FileNotFoundError:
             return None
         except OSError:
@@ -37,16 +40,16 @@ class OutsideCheckpoint:
         except (NoteError, UnicodeDecodeError):
             raise TamperDetectedError("the checkpoint outside the database does not verify") from None
 
-    def advance(self, note: str, key: NoteKey) -> None:
+    def advance(self, note: str, *keys: NoteKey) -> None:
         """Keep ``note``, a genuine checkpoint, unless one of a longer log is kept already.
 
         Raises TamperDetectedError when the one kept is of the same size and
         another log, or does not verify; UnavailableError when it cannot be written.
         """
-        checkpoint = open_checkpoint(note, key)
+        checkpoint = open_checkpoint(note, *keys)
         try:
             with locked(self._path):
-                kept = self.read(key)
+                kept = self.read(*keys)
                 if kept is None or kept.size < checkpoint.size:
                     replace_file(self._path, note.encode())
                 elif kept.size == checkpoint.size and kept.root != checkpoint.root:

@@ -17,7 +17,7 @@ from keys.keyring import KeyKind, KeyRecord, Keyring, generate_key, root_context
 from keys.rootkey import RootKey
 from keys.signing import SigningKey
 from keys.states import VERIFYING, KeyState, require_transition
-from vault.audit.integrator import open_tree
+from vault.audit.integrator import log_keys, open_tree
 from vault.audit.merkle import Frontier, leaf_hash
 from vault.audit.note import (
     Checkpoint,
@@ -125,7 +125,7 @@ def _require_checkpoint(connection: Connection, frontier: Frontier, keyring: Key
     if note is None and frontier.size == 0:
         return
     try:
-        tip = open_checkpoint(note or "", parse_vkey(vkey(keyring.signer)))
+        tip = open_checkpoint(note or "", *log_keys(keyring))
     except NoteError:
         raise TamperDetectedError("the newest checkpoint does not verify") from None
     if (tip.size, tip.root) != (frontier.size, frontier.root()):

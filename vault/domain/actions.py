@@ -33,6 +33,7 @@ class Action(StrEnum):
     KEY_LIST = "key:list"
     KEY_REDIGEST = "key:redigest"
     KEY_REENCRYPT = "key:reencrypt"
+    KEY_RESEAL = "key:reseal"
     KEY_RETIRE = "key:retire"
     KEY_REWRAP = "key:rewrap"
     KEY_ROOT = "key:root"

@@ -22,7 +22,6 @@ from vault.access.entries import Request
 from vault.domain.actions import Action
 from vault.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from vault.rotation import cursors, redigest, reencrypt
-from vault.rotation.epochs import ROTATING
 from vault.rotation.jobs import JobView, begin, view
 from vault.rotation.names import named, require_reason, require_scope
 from vault.storage import digests, suspects
@@ -33,6 +32,9 @@ from vault.storage.jobs import JobRow
 from vault.storage.suspects import SubjectName
 
 Also = tuple[tuple[Action, dict[str, str]], ...]
+
+COMPROMISABLE: Final = frozenset({KeyKind.WRAPPING, KeyKind.LOOKUP})
+"""Kinds that what hangs on them can be moved away from at once."""
 
 OVER: Final = frozenset({KeyState.COMPROMISED, KeyState.DESTROYED})
 """States of a key that nothing new hangs on any more, whatever was known when."""
@@ -185,9 +187,9 @@ class _Moving:
 
 
 def _require_sensible(kind: KeyKind, *, everybody: bool) -> None:
-    if kind not in ROTATING:
+    if kind not in COMPROMISABLE:
         raise InvalidInputError(
-            f"kind: one of {', '.join(sorted(ROTATING))}", field="kind", rule="not_rotating"
+            f"kind: one of {', '.join(sorted(COMPROMISABLE))}", field="kind", rule="not_rotating"
         )
     if everybody and kind is not KeyKind.WRAPPING:
         raise InvalidInputError("all: goes with a wrapping key", field="all", rule="wrapping_only")
@@ -268,7 +270,7 @@ def _begun(attempt: Attempt, kind: str, target: str, *, numbers: int, total: int
     """Begin the job; one that runs begins its pass again, so that it misses nothing of what is new to it."""
     running = job_rows.read_running(attempt.connection, kind)
     if not running:
-        return begin(attempt, kind, target, cursor=cursors.start(numbers, 0), total=total)
+        return begin(attempt, kind, target, cursor=cursors.start(numbers, 0).text(), total=total)
     before = running[0]
     cursor = cursors.start(numbers, before.done).text()
     after = replace(before, target=target, cursor=cursor, failed=0, total=before.done + total)

@@ -49,6 +49,11 @@ def after_portion(job: JobRow, last: tuple[int, ...] | None, left: int, size: in
     now = parse(job.cursor, size, job.done)
     if last is not None:
         return replace(job, cursor=Cursor(last, now.done_before).text())
-    if left > job.failed and job.done > now.done_before:
-        return replace(job, cursor=start(size, job.done).text(), failed=0, total=job.done + left)
+    return after_pass(job, now.done_before, left, start(size, job.done).text(), now_us=now_us)
+
+
+def after_pass(job: JobRow, done_before: int, left: int, again: str, *, now_us: int) -> JobRow:
+    """Return ``job`` after a pass that began with ``done_before``; ``again`` is the cursor of another."""
+    if left > job.failed and job.done > done_before:
+        return replace(job, cursor=again, failed=0, total=job.done + left)
     return replace(job, state="done", failed=left, total=job.done + left, ended_at=now_us)

@@ -1,9 +1,11 @@
-"""Rotate wrapping and lookup keys, and list keys.
+"""Rotate keys, and list them.
 
 A rotation makes a new epoch, activates it and deactivates the old one, which
 from then on only unwraps (NIST SP 800-57 Part 1, section 7). It raises the
 revision, so on every node whatever is logged after it uses the new epoch. What
-hangs on the old one is moved by :mod:`vault.rotation.rewrap`.
+hangs on the old one is moved by :mod:`vault.rotation.rewrap`, ``redigest`` or
+``reseal``, or ends by itself. A log signing key that was replaced goes on to
+sign checkpoints, beside the new one, until it is destroyed.
 """
 
 from __future__ import annotations
@@ -12,20 +14,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from keys.keyring import KeyKind, KeyRecord, generate_key
+from keys.keyring import MAX_KEY_VERSION, KeyKind, KeyRecord, generate_key, open_signing_key
+from keys.signing import SigningKey
 from keys.states import KeyState, require_transition
+from keys.tokens import MAX_TOKEN_KEY_VERSION
 from vault.access.changes import Attempt, Change, Changes
 from vault.access.entries import Request
 from vault.access.standing import Standing
 from vault.domain.actions import Action
-from vault.domain.errors import InvalidInputError, NotFoundError
+from vault.domain.errors import ConflictError, NotFoundError
 from vault.rotation.names import named, require_scope
 from vault.rotation.periods import Due, Light, due_dates
 from vault.storage import keys as rows
 from vault.storage.database import Connection
 
-ROTATING: Final = frozenset({KeyKind.WRAPPING, KeyKind.LOOKUP})
-"""Kinds whose keys can be replaced by command."""
+_HIGHEST: Final = {KeyKind.TOKEN: MAX_TOKEN_KEY_VERSION}
+"""Last versions, where a format has few."""
+
+
+MOST_SIGNERS: Final = 8
+"""Keys of the log that sign at once: a note holds sixteen signatures, and the others are for witnesses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,33 +65,51 @@ class KeyInfo:
 def rotate(changes: Changes, request: Request, kind: KeyKind = KeyKind.WRAPPING, scope: str = "") -> Rotated:
     """Make the next version of a key and put it in force; the one before only reads from then on.
 
-    Raises AccessDeniedError, NotFoundError, InvalidInputError (a kind that does
-    not rotate), UnavailableError.
+    Without a ``scope`` the log signing key is the one there is; its successor has the
+    same name. Raises AccessDeniedError, NotFoundError, InvalidInputError,
+    ConflictError (no version is left, or too many keys of the log sign), UnavailableError.
     """
     target = named(kind.value, require_scope(scope))
 
     def act(attempt: Attempt) -> Change[Rotated]:
-        if kind not in ROTATING:
-            raise InvalidInputError(
-                f"kind: one of {', '.join(sorted(ROTATING))}", field="kind", rule="not_rotating"
-            )
         records = [record for record in rows.read_keys(attempt.connection) if record.kind is kind]
-        versions = [record for record in records if record.scope == scope]
-        old = next((record for record in versions if record.state is KeyState.ACTIVE), None)
+        old = next((record for record in records if _is_meant(record, scope)), None)
         if old is None:
             raise NotFoundError("there is no such key in force")
-        version = max(record.version for record in versions) + 1
+        if kind is KeyKind.LOG_SIGNING and len(attempt.keyring.signers) >= MOST_SIGNERS:
+            raise ConflictError("too many keys of the log sign already: destroy one that was replaced first")
+        version = max(record.version for record in records if record.scope == old.scope) + 1
+        if version > _HIGHEST.get(kind, MAX_KEY_VERSION):
+            raise ConflictError("no version of this kind is left")
         vault_id = attempt.keyring.vault_id
         # If the root key has changed since, so has the revision, and nothing of this is written.
         root = changes.standings.roots.held
-        new = generate_key(kind, scope, version, vault_id=vault_id, root=root)
+        new = generate_key(kind, old.scope, version, vault_id=vault_id, root=root)
         rows.insert_keys(attempt.connection, [new], now_us=attempt.now_us)
         _move(attempt, old, KeyState.DEACTIVATED)
         _move(attempt, new, KeyState.ACTIVE)
         said = {**target, "from": str(old.version), "to": str(new.version)}
+        if kind is KeyKind.LOG_SIGNING:
+            said |= _public_halves(attempt, open_signing_key(new, vault_id=vault_id, root=root))
         return Change(Rotated(old.version, new.version), said, revises=True)
 
     return changes.make(request, Action.KEY_ROTATE, act, target=target).value
+
+
+def _is_meant(record: KeyRecord, scope: str) -> bool:
+    any_scope = record.kind is KeyKind.LOG_SIGNING and not scope
+    return record.state is KeyState.ACTIVE and (any_scope or record.scope == scope)
+
+
+def _public_halves(attempt: Attempt, new: SigningKey) -> dict[str, str]:
+    """Return what the entry says of both keys of the log: whoever trusts one can tell the other by it."""
+    old = attempt.keyring.signer
+    return {
+        "from_key": old.key_id.hex(),
+        "from_public": old.public.hex(),
+        "to_key": new.key_id.hex(),
+        "to_public": new.public.hex(),
+    }
 
 
 def list_keys(changes: Changes, request: Request) -> list[KeyInfo]:

@@ -29,8 +29,7 @@ from vault.access.standing import Standing
 from vault.audit.entry import Entry
 from vault.domain.actions import Action
 from vault.domain.errors import ConflictError, NotFoundError
-from vault.rotation import cursors, redigest, reencrypt, rewrap
-from vault.rotation.cursors import Cursor
+from vault.rotation import cursors, redigest, reencrypt, reseal, rewrap
 from vault.rotation.names import named, require_scope
 from vault.storage import jobs as rows
 from vault.storage.database import Connection
@@ -103,13 +102,14 @@ class Kind(Protocol):
 
 
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
-    {rewrap.KIND: rewrap, redigest.KIND: redigest, reencrypt.KIND: reencrypt}
+    {rewrap.KIND: rewrap, redigest.KIND: redigest, reencrypt.KIND: reencrypt, reseal.KIND: reseal}
 )
 ACTIONS: Final = MappingProxyType(
     {
         rewrap.KIND: Action.KEY_REWRAP,
         redigest.KIND: Action.KEY_REDIGEST,
         reencrypt.KIND: Action.KEY_REENCRYPT,
+        reseal.KIND: Action.KEY_RESEAL,
     }
 )
 
@@ -126,7 +126,8 @@ def start_rewrap(changes: Changes, request: Request) -> Made[JobView]:
         if running:
             return Change(view(running[0]), {"job": running[0].id}, revises=False)
         total = rewrap.outstanding(attempt.connection, attempt.keyring)
-        job = begin(attempt, rewrap.KIND, str(epoch), cursor=cursors.start(rewrap.NUMBERS, 0), total=total)
+        start = cursors.start(rewrap.NUMBERS, 0).text()
+        job = begin(attempt, rewrap.KIND, str(epoch), cursor=start, total=total)
         target = {"job": job.id, "epoch": str(epoch), "data_keys": str(job.total)}
         return Change(view(job), target, revises=False)
 
@@ -152,20 +153,42 @@ def start_redigest(changes: Changes, request: Request, scope: str) -> Made[JobVi
         if running:
             return Change(view(running[0]), {**target, "job": running[0].id}, revises=False)
         total = redigest.outstanding(attempt.connection, standing, scope)
-        job = begin(attempt, redigest.KIND, scope, cursor=cursors.start(redigest.NUMBERS, 0), total=total)
+        start = cursors.start(redigest.NUMBERS, 0).text()
+        job = begin(attempt, redigest.KIND, scope, cursor=start, total=total)
         return Change(view(job), {**target, "job": job.id, "digests": str(total)}, revises=False)
 
     return changes.make(request, Action.KEY_REDIGEST, act, target=target)
 
 
-def begin(attempt: Attempt, kind: str, target: str, *, cursor: Cursor, total: int) -> JobRow:
+def start_reseal(changes: Changes, request: Request, kind: str) -> Made[JobView]:
+    """Start to seal anew what hangs on older keys of ``kind``, or join it.
+
+    Raises AccessDeniedError, InvalidInputError for a kind whose things cannot
+    be sealed anew, ConflictError while another kind's runs.
+    """
+
+    def act(attempt: Attempt) -> Change[JobView]:
+        resealed = reseal.require_kind(kind)
+        running = rows.read_running(attempt.connection, reseal.KIND)
+        if running and running[0].target != kind:
+            raise ConflictError(f"what hangs on keys of kind {running[0].target} is moved: wait for that")
+        if running:
+            return Change(view(running[0]), {"kind": kind, "job": running[0].id}, revises=False)
+        total = reseal.outstanding(attempt.connection, attempt.keyring, resealed)
+        job = begin(attempt, reseal.KIND, kind, cursor=reseal.start(0).text(), total=total)
+        return Change(view(job), {"kind": kind, "job": job.id, "rows": str(total)}, revises=False)
+
+    return changes.make(request, Action.KEY_RESEAL, act)
+
+
+def begin(attempt: Attempt, kind: str, target: str, *, cursor: str, total: int) -> JobRow:
     """Insert a job that has ``total`` to do. Raises RolledBackError while another of its kind runs."""
     job = JobRow(
         id="job_" + secrets.token_hex(10),
         kind=kind,
         target=target,
         state="running",
-        cursor=cursor.text(),
+        cursor=cursor,
         total=total,
         done=0,
         failed=0,
@@ -295,6 +318,8 @@ class Worker:
 
 def _is_ours(job: JobRow) -> bool:
     """Say whether a row is one that this code writes: somebody else's would stop the work of every node."""
+    if job.kind == reseal.KIND and job.target not in reseal.RESEALED:
+        return False
     return job.kind in KINDS and _JOB_ID(job.id) is not None and _TARGET(job.target) is not None
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 
+from keys.keyring import KeyKind
 from vault.access.changes import Changes
 from vault.access.entries import Request
 from vault.access.standing import Standing
@@ -66,12 +67,22 @@ class ExportPage:
     """Entries that the newest checkpoint covers: an export ends there."""
 
 
+@dataclass(frozen=True, slots=True)
+class LogKey:
+    """A key that signs checkpoints. Times are microseconds since the epoch."""
+
+    vkey: str
+    since_us: int
+    replaced_us: int | None
+    """When another took over; it signs beside that one until it is destroyed. None: it is in force."""
+
+
 class Audit:
     """Thread-safe."""
 
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
-        self._public_key = ""
+        self._public_keys: tuple[LogKey, ...] = ()
 
     def list(self, request: Request, filters: Filters, *, before: int | None, limit: int) -> LogPage:
         """Return a page of entries. Raises AccessDeniedError, InvalidInputError."""
@@ -113,13 +124,26 @@ class Audit:
         return self._changes.observe(request, Action.AUDIT_EXPORT, look, target={"from": str(start)}).value
 
     def public_key(self) -> str:
-        """Return the public key of the log, as ``vkey`` text. Not secret, not logged.
+        """Return the public key of the log, as ``vkey`` text. Not secret, not logged. As ``public_keys``."""
+        return self.public_keys()[0].vkey
 
-        While sealed, the one of before. Raises SealedError by a process that has not been open yet.
+    def public_keys(self) -> tuple[LogKey, ...]:
+        """Return every key that signs checkpoints: the one in force first. Not secret, not logged.
+
+        While sealed, those of before. Raises SealedError by a process that has not been open yet.
         """
-        if self._changes.standings.sealed is None or not self._public_key:
-            self._public_key = vkey(self._changes.standings.current.keyring.signer)
-        return self._public_key
+        if self._changes.standings.sealed is None or not self._public_keys:
+            self._public_keys = self._read_public_keys()
+        return self._public_keys
+
+    def _read_public_keys(self) -> tuple[LogKey, ...]:
+        standing = self._changes.standings.current
+        keyring = standing.keyring
+        found = []
+        for at, signer in enumerate((keyring.signer, *keyring.signers[1:])):
+            made_us, changed_us = standing.key_dates[f"{KeyKind.LOG_SIGNING}/{signer.name}/{signer.version}"]
+            found.append(LogKey(vkey(signer), made_us, changed_us if at else None))
+        return tuple(found)
 
 
 def _page(connection: Connection, filters: Filters, *, before: int | None, limit: int) -> LogPage:
@@ -156,4 +180,4 @@ def _reason(connection: Connection, standing: Standing, entry: dict[str, Any]) -
     return open_reason(standing.keyring, entry["id"], sealed)
 
 
-__all__ = ["Audit", "ExportPage", "Filters", "LogPage", "Written", "log_key", "write_export"]
+__all__ = ["Audit", "ExportPage", "Filters", "LogKey", "LogPage", "Written", "log_key", "write_export"]

@@ -93,6 +93,13 @@ class Keys:
         """
         return jobs.start_redigest(self._changes, request, scope)
 
+    def reseal(self, request: Request, kind: str) -> Made[JobView]:
+        """Start to seal anew what hangs on older authority or staff-data keys, or join it.
+
+        Raises AccessDeniedError, ConflictError, InvalidInputError.
+        """
+        return jobs.start_reseal(self._changes, request, kind)
+
     def jobs(self, request: Request) -> Made[tuple[JobView, ...]]:
         """Return the jobs that run or ran last, with their progress. Raises AccessDeniedError."""
         return jobs.list_jobs(self._changes, request)

@@ -26,7 +26,7 @@ from vault.access.identities import DAY_US, MINUTE_US
 from vault.access.leases import HolderError
 from vault.access.sealing import Alarm
 from vault.access.throttle import tidy
-from vault.audit.integrator import Integrator
+from vault.audit.integrator import Integrator, Progress
 from vault.domain.errors import (
     ConflictError,
     SealedError,
@@ -171,10 +171,13 @@ class Upkeep:
         return ""
 
     def _integrate(self, now_us: int, keyring: Keyring | None = None) -> None:
-        keyring = keyring or self._changes.standings.current.keyring
         behind = True
         while behind:
-            progress = self._integrator.integrate(keyring, now_us)
+            progress = (
+                self._integrate_once(now_us)
+                if keyring is None
+                else self._integrator.integrate(keyring, now_us)
+            )
             if progress is None:
                 return
             self._integrated, behind = progress.size, progress.behind
@@ -186,10 +189,28 @@ class Upkeep:
         with suppress(StaleRevisionError, RolledBackError, ConflictError):
             self._issuing.issue(filed=self._filing.filed, size=self._integrated, now_us=now_us)
 
+    def _integrate_once(self, now_us: int) -> Progress | None:
+        standings = self._changes.standings
+        known = standings.current
+        try:
+            return self._integrator.integrate(known.keyring, now_us)
+        except (TamperDetectedError, StaleRevisionError):
+            # What was read may be under a key that was put in force a moment ago. Once, and only then: what
+            # does not verify under the newest keys either is what it seems.
+            fresh = standings.refresh()
+            if fresh is known:
+                raise
+            return self._integrator.integrate(fresh.keyring, now_us)
+
     def _sweep(self, now_us: int) -> None:
         if now_us >= self._next_sweep:
-            keyring = self._changes.standings.current.keyring
-            self._changes.alarms.report(sweep(self._changes.database, keyring), now_us=now_us)
+            standings = self._changes.standings
+            known = standings.current
+            found = sweep(self._changes.database, known.keyring)
+            if found and standings.refresh() is not known:
+                # Rows may be under a key that was put in force while they were read.
+                found = sweep(self._changes.database, standings.current.keyring)
+            self._changes.alarms.report(found, now_us=now_us)
             self._next_sweep = now_us + SWEEP_US
 
     def _forget(self, now_us: int) -> None:

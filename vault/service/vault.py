@@ -100,7 +100,8 @@ class Vault:
         self.clock: Final = clock
         self._database = database
         self.standings: Final = Standings(database, roots)
-        journal = Journal(database, lambda: self.standings.current.keyring)
+        standings = self.standings
+        journal = Journal(database, lambda: standings.current.keyring, renew=standings.refresh)
         self.changes: Final = Changes(database, journal, self.standings)
         hot = PostgresqlHotConnection if database.dialect == "postgresql" else SqliteHotConnection
         preparer = UnitPreparer(self.standings, clock)

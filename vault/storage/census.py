@@ -27,7 +27,7 @@ _SEALED: Final = (("token", "subject_id", "t.envelope"), ("subject", "id", "t.re
 
 def count_values(connection: Connection) -> dict[tuple[int, bool], int]:
     """Count the sealed values by the epoch of their data key, and whether that is marked suspect."""
-    _take_your_time(connection)
+    take_your_time(connection)
     dialect = connection.dialect.name
     found: dict[tuple[int, bool], int] = {}
     for table, subject, envelope in _SEALED:
@@ -48,7 +48,7 @@ def count_marked(connection: Connection) -> dict[int, int]:
 
 def count_digests(connection: Connection) -> dict[tuple[str, int], int]:
     """Count the digests under each lookup key, by its scope and version."""
-    _take_your_time(connection)
+    take_your_time(connection)
     token, field, subject = tables.token.c, tables.field.c, tables.subject.c
     of_values = (
         select(field.name, token.digest_version, func.count())
@@ -67,7 +67,7 @@ def count_digests(connection: Connection) -> dict[tuple[str, int], int]:
     return found
 
 
-def _take_your_time(connection: Connection) -> None:
+def take_your_time(connection: Connection) -> None:
     """Lift the limit on a statement's time for this transaction: the answer counts everything there is."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")

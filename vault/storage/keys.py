@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select, tuple_, update
 
 from keys.keyring import KeyKind, KeyRecord
 from keys.states import KeyState
 from vault.storage import tables
 from vault.storage.database import IN_BINARY, Connection
+from vault.storage.errors import StaleRevisionError
 
 DataKeyRow = tuple[int, int, int, bytes, int | None]
 """subject_id, generation, epoch, wrapped, state of the subject; None where there is no such subject"""
@@ -150,6 +151,19 @@ def replace_data_keys(
         return connection.exec_driver_sql(_REPLACE_POSTGRESQL, (epoch, *columns)).rowcount
     rows = [(epoch, new, subject, generation, old) for subject, generation, old, new in changes]
     return connection.exec_driver_sql(_REPLACE_SQLITE, rows).rowcount
+
+
+def require_in_use(connection: Connection, *wanted: tuple[KeyKind, int]) -> None:
+    """Return if every key of ``wanted``, by kind and version, is active. Raises StaleRevisionError.
+
+    For kinds of which one key is active in a vault. A key without a row is not
+    looked for: rows of keys are never deleted.
+    """
+    column = tables.key.c
+    named = or_(*(and_(column.kind == kind.value, column.version == version) for kind, version in wanted))
+    statement = select(func.count()).where(named, column.state != KeyState.ACTIVE.value)
+    if connection.execute(statement).scalar_one():
+        raise StaleRevisionError("a key was replaced meanwhile")
 
 
 def replace_wrapped(connection: Connection, record: KeyRecord) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from vault.storage import tables
 from vault.storage.database import IN_BINARY, Connection
@@ -57,6 +57,29 @@ def read_tree(connection: Connection) -> TreeRow:
     """Return the tree row as it is."""
     row = connection.execute(select(tables.log_tree)).one()
     return TreeRow(bytes(row.frontier), bytes(row.writers))
+
+
+def read_tree_locked(connection: Connection) -> TreeRow:
+    """Return the tree row, locked until the transaction ends; waits for whoever holds it."""
+    row = connection.execute(select(tables.log_tree).with_for_update()).one()
+    return TreeRow(bytes(row.frontier), bytes(row.writers))
+
+
+def read_leaves(connection: Connection, start: int, stop: int) -> list[tuple[int, bytes]]:
+    """Read index and stored leaf hash of the entries from ``start`` up to, not including, ``stop``."""
+    column = tables.log_entry.c
+    statement = (
+        select(column.idx, column.leaf).where(column.idx >= start, column.idx < stop).order_by(column.idx)
+    )
+    return [
+        (index, bytes(leaf)) for index, leaf in connection.execute(statement, execution_options=IN_BINARY)
+    ]
+
+
+def count_units_from(connection: Connection, start: int) -> int:
+    """Count the units that begin at ``start`` or later."""
+    statement = select(func.count()).select_from(tables.log_unit).where(tables.log_unit.c.first >= start)
+    return connection.execute(statement).scalar_one()
 
 
 def lock_tree(connection: Connection) -> TreeRow | None:

@@ -128,6 +128,38 @@ def count_failure(
     return Failures(*connection.execute(counted).one())
 
 
+def take_failures(connection: Connection, accounts: Collection[bytes]) -> list[Failures]:
+    """Take the counts of these accounts away and return them; each goes to one caller only."""
+    table = tables.login_failure
+    statement = table.delete().where(table.c.account.in_(accounts)).returning(*table.c)
+    return [Failures(*row) for row in connection.execute(statement)]
+
+
+def add_failures(connection: Connection, found: Failures) -> None:
+    """Add counts to those of the same account and source: both count, and the longer wait holds."""
+    table = tables.login_failure
+    make = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    statement = make(table).values({name: getattr(found, name) for name in Failures.__slots__})
+    column = table.c
+    # Written out: the two databases name the greater of two numbers differently.
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[column.account, column.source],
+            set_={
+                "failures": column.failures + found.failures,
+                "window_start": case(
+                    (column.window_start < found.window_start, found.window_start),
+                    else_=column.window_start,
+                ),
+                "locked_until": case(
+                    (column.locked_until < found.locked_until, found.locked_until),
+                    else_=column.locked_until,
+                ),
+            },
+        )
+    )
+
+
 def uncount(connection: Connection, account: bytes, source: str) -> None:
     """Take one attempt back."""
     column = tables.login_failure.c

@@ -7,6 +7,7 @@ the vault make the token of any row. A record stays for at least 24 hours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
@@ -37,13 +38,17 @@ class Replay:
     key: str
     body_digest: bytes
 
-    def scope(self, actor: Actor, keyring: Keyring) -> bytes:
-        """Return the keyed name of this key for this actor on this route."""
-        return keyring.authority.mac("idempotency.scope", actor.id, version=0, row=self.key.encode())
+    def scopes(self, actor: Actor, keyring: Keyring) -> tuple[bytes, ...]:
+        """Return the keyed names of this key for this actor on this route: a record is kept under the first.
 
-    def body_mac(self, actor: Actor, keyring: Keyring) -> bytes:
-        """Return the keyed digest of the body."""
-        return keyring.authority.mac("idempotency.body", actor.id, version=0, row=self.body_digest)
+        One for each authority key that may verify, so that a rotation between two
+        tries makes nothing be done twice.
+        """
+        return keyring.authority.codes("idempotency.scope", actor.id, version=0, row=self.key.encode())
+
+    def body_macs(self, actor: Actor, keyring: Keyring) -> tuple[bytes, ...]:
+        """Return the keyed digests of the body, in the order of ``scopes``."""
+        return keyring.authority.codes("idempotency.body", actor.id, version=0, row=self.body_digest)
 
 
 def needle(subject_id: int) -> bytes:
@@ -67,14 +72,14 @@ def record(items: list[ItemRecord], scope: bytes, body_mac: bytes, keyring: Keyr
     return keyring.authority.mac(RESULT, scope.hex(), version=0, row=bound) + packed
 
 
-def read(row: ReplayRow, body_mac: bytes, keyring: Keyring) -> list[ItemRecord]:
+def read(row: ReplayRow, body_macs: Sequence[bytes], keyring: Keyring) -> list[ItemRecord]:
     """Return what an earlier request did.
 
     Raises IdempotencyConflictError for another body, TamperDetectedError for a
     record that is not ours.
     """
-    scope, kept = row[0], row[4]
-    if not compare_digest(row[1], body_mac):
+    scope, body_mac, kept = row[0], row[1], row[4]
+    if not any(compare_digest(body_mac, expected) for expected in body_macs):
         raise IdempotencyConflictError("this idempotency key was used with another body")
     code, packed = kept[:MAC_LENGTH], kept[MAC_LENGTH:]
     bound = body_mac + sha256(packed).digest()

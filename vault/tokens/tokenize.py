@@ -57,7 +57,8 @@ class TokenizeWork(HotWork):
         self._subjects: SubjectDrafts | None = None
         self._packed: Items | None = None
         self._answers: list[dict[str, Any]] = []
-        self._scope = self._body_mac = b""
+        self._scopes: tuple[bytes, ...] = ()
+        self._body_macs: tuple[bytes, ...] = ()
         self._records: list[ItemRecord] | None = None
 
     @property
@@ -72,8 +73,8 @@ class TokenizeWork(HotWork):
         verdicts.require_any()
         require_size(self.size, bench.standing.authority.policy.limits.tokenize_batch)
         if self._replay is not None:
-            self._scope = self._replay.scope(self.actor, bench.standing.keyring)
-            self._body_mac = self._replay.body_mac(self.actor, bench.standing.keyring)
+            self._scopes = self._replay.scopes(self.actor, bench.standing.keyring)
+            self._body_macs = self._replay.body_macs(self.actor, bench.standing.keyring)
         self._subjects = SubjectDrafts(bench.standing, self._items)
         for item in self._items:
             draft = ItemDraft(bench.standing.by_name.get(item.field))
@@ -101,8 +102,7 @@ class TokenizeWork(HotWork):
 
     def need(self, needs: Needs) -> None:
         """See the base."""
-        if self._scope:
-            needs.replays.add(self._scope)
+        needs.replays.update(self._scopes)
         assert self._subjects is not None  # begin makes it
         for subject in self._subjects.all():
             if subject.claimed is not None:
@@ -112,7 +112,7 @@ class TokenizeWork(HotWork):
 
     def need_more(self, reads: Reads, needs: Needs) -> None:
         """See the base. Raises IdempotencyConflictError for another body, TamperDetectedError."""
-        row = reads.replays.get(self._scope)
+        row = next((reads.replays[scope] for scope in self._scopes if scope in reads.replays), None)
         if row is not None:
             self._records = self._recall(row)
             needs.tokens.update(record[0] for record in self._records if record[0])
@@ -141,9 +141,9 @@ class TokenizeWork(HotWork):
 
     def _recall(self, row: ReplayRow) -> list[ItemRecord]:
         try:
-            return replays.read(row, self._body_mac, self._bench.standing.keyring)
+            return replays.read(row, self._body_macs, self._bench.standing.keyring)
         except TamperDetectedError:
-            self._bench.alarms.append(Alarm("idempotency", self._scope.hex()))
+            self._bench.alarms.append(Alarm("idempotency", row[0].hex()))
             raise
 
     def complete(self, bench: Bench) -> None:
@@ -152,7 +152,7 @@ class TokenizeWork(HotWork):
             self._answers, self._packed = answer_again(self._items, self._drafts, self._records, bench)
             self.partial = any("error" in answer for answer in self._answers)
             return
-        if self._scope and any(row[0] == self._scope for row in bench.writes.replays):
+        if self._scopes and any(row[0] == self._scopes[0] for row in bench.writes.replays):
             raise IdempotencyConflictError("a request with this idempotency key is in flight")
         assert self._subjects is not None  # begin makes it
         for subject in self._subjects.all():
@@ -169,7 +169,7 @@ class TokenizeWork(HotWork):
                     _reuse(draft, owned)
         self._seal(bench)
         self._pack(bench)
-        if self._scope:
+        if self._scopes:
             self._keep(bench)
 
     def _seal(self, bench: Bench) -> None:
@@ -242,13 +242,14 @@ class TokenizeWork(HotWork):
             (draft.token_id, subject_id(draft), answer.get("error"), draft.existing)
             for draft, answer in zip(self._drafts, self._answers, strict=True)
         ]
+        scope, body_mac = self._scopes[0], self._body_macs[0]
         bench.writes.replays.append(
             (
-                self._scope,
-                self._body_mac,
+                scope,
+                body_mac,
                 bench.now_us,
                 bench.position,
-                replays.record(records, self._scope, self._body_mac, bench.standing.keyring),
+                replays.record(records, scope, body_mac, bench.standing.keyring),
             )
         )
 

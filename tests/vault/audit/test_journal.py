@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import insert, select, text, update
 
+from keys.keyring import KeyKind, KeyRecord
+from keys.states import KeyState
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.postgres import PostgresCluster
 from tests.support.schema import migrate
@@ -19,6 +21,7 @@ from vault.domain.errors import LogUnavailableError, OutcomeUnknownError, Sealed
 from vault.storage import tables
 from vault.storage.database import Database
 from vault.storage.errors import RolledBackError, StaleRevisionError
+from vault.storage.keys import insert_keys
 
 FIELD = insert(tables.field).values(id=1, name="member.phone")
 
@@ -243,3 +246,18 @@ def test_connection_lost_before_the_commit_is_certain(cut_log: tuple[Log, Cuttin
         log.append()
     assert not isinstance(caught.value, OutcomeUnknownError)
     assert log.append()[0].index == 0
+
+
+def test_says_nothing_under_a_key_that_was_replaced(audit_log: Log) -> None:
+    """Where nobody can renew the keys: on the host, beside a vault that is open."""
+    record = KeyRecord(KeyKind.LOG_MAC, "", 1, KeyState.DEACTIVATED, b"")
+    with audit_log.database.writing() as connection:
+        insert_keys(connection, [record], now_us=0)
+    with pytest.raises(StaleRevisionError):
+        audit_log.journal.say(audit_log.entries(1))
+    assert audit_log.bodies() == []
+
+
+def test_says_what_rests_on_no_decision(audit_log: Log) -> None:
+    audit_log.journal.say(audit_log.entries(2))
+    assert len(audit_log.bodies()) == 2

@@ -35,22 +35,28 @@ Progress = Callable[[int, int], None]
 
 
 def verify_export(
-    folder: Path, vkey: str, *, known_checkpoints: Iterable[str] = (), progress: Progress | None = None
+    folder: Path, *vkeys: str, known_checkpoints: Iterable[str] = (), progress: Progress | None = None
 ) -> Report:
     """Return the report on an export that verifies.
 
-    ``vkey`` is the log's public key, from outside the export.
+    ``vkeys`` are the log's public keys, oldest first, from outside the export: one,
+    or after a rotation also the one before. Each checkpoint is to be signed by one of
+    them, and by none that is older than those of the checkpoint before it.
     ``known_checkpoints`` are signed notes the verifier kept from earlier
     exports: only they show that the log was not shortened or rewritten since.
 
     Raises:
         ExportRejectedError: anything is wrong; its report lists everything
             that is.
-        MalformedNoteError: ``vkey`` is not one.
+        MalformedNoteError: one of ``vkeys`` is not one, they are of different
+            logs, or there is none.
         OSError: the folder or a file in it cannot be read.
 
     """
-    report = _Verification(folder, parse_vkey(vkey)).report(known_checkpoints, progress)
+    keys = tuple(map(parse_vkey, vkeys))
+    if len({key.name for key in keys}) != 1:
+        raise MalformedNoteError("vkey")
+    report = _Verification(folder, keys).report(known_checkpoints, progress)
     if report.findings:
         raise ExportRejectedError(report)
     return report
@@ -59,9 +65,12 @@ def verify_export(
 class _Verification:
     """One run over one folder."""
 
-    def __init__(self, folder: Path, key: NoteKey) -> None:
+    def __init__(self, folder: Path, keys: tuple[NoteKey, ...]) -> None:
         self._folder = folder
-        self._key = key
+        self._keys = keys
+        self._name = keys[0].name
+        self._newest = 0
+        """Position of the newest key that has signed so far."""
         self._findings = Findings()
         self._signed = 0
 
@@ -69,7 +78,7 @@ class _Verification:
         note = self._read_latest()
         latest = None if note is None else self._latest(note)
         if note is None or latest is None:
-            return self._report(Checkpoint(self._key.name, 0, b""), entries=0)
+            return self._report(Checkpoint(self._name, 0, b""), entries=0)
         roots = RootCheck(self._stored(note), self._known(known), self._findings)
         self._follow_entries(latest.size, roots, progress)
         roots.finish(latest)
@@ -79,7 +88,7 @@ class _Verification:
 
     def _report(self, latest: Checkpoint, *, entries: int) -> Report:
         return Report(
-            origin=self._key.name,
+            origin=self._name,
             size=latest.size,
             root=latest.root,
             entries=entries,
@@ -107,7 +116,7 @@ class _Verification:
 
     def _open(self, note: bytes, where: str) -> Checkpoint | None:
         try:
-            return open_checkpoint(_text(note), self._key)
+            return open_checkpoint(_text(note), *self._keys)
         except MalformedNoteError as error:
             self._findings.add("malformed_note", detail=f"{where}: {error.rule}")
         except NoteError as error:
@@ -131,6 +140,7 @@ class _Verification:
                     if checkpoint is None:
                         continue
                     self._signed += 1
+                    self._follow_keys(note, where)
                     if checkpoint.size <= size:
                         self._findings.add("checkpoint_order", detail=where)
                         continue
@@ -141,10 +151,19 @@ class _Verification:
         if note != latest:
             self._findings.add("checkpoint_mismatch")
 
+    def _follow_keys(self, note: bytes, where: str) -> None:
+        """Note a checkpoint whose newest signature is of an older key than that of the one before it."""
+        if len(self._keys) == 1:
+            return
+        newest = max(at for at, key in enumerate(self._keys) if _signed_by(note, key))
+        if newest < self._newest:
+            self._findings.add("older_key", detail=where)
+        self._newest = max(self._newest, newest)
+
     def _known(self, notes: Iterable[str]) -> Iterator[Checkpoint]:
         for position, note in enumerate(notes):
             try:
-                yield open_checkpoint(note, self._key)
+                yield open_checkpoint(note, *self._keys)
             except NoteError as error:
                 self._findings.add("known_invalid", detail=f"known[{position}]: {error.rule}")
 
@@ -174,6 +193,15 @@ class _Verification:
         except MalformedBundleError:
             self._findings.add("malformed_bundle", start)
         return None
+
+
+def _signed_by(note: bytes, key: NoteKey) -> bool:
+    """Say whether ``key`` is among those that have signed a note that was opened."""
+    try:
+        open_checkpoint(_text(note), key)
+    except NoteError:
+        return False
+    return True
 
 
 def _text(note: bytes) -> str:
