@@ -76,9 +76,9 @@ def test_the_public_key_is_shown_with_the_one_before(each_world: World) -> None:
     [
         ("/v1/keys/reseal", {"kind": "session"}, 422),
         ("/v1/keys/rotate", {"kind": "root"}, 422),
-        ("/v1/keys/destroy", {"kind": "token", "version": 1}, 422),
-        ("/v1/keys/destroy", {"kind": "authority", "version": 1}, 409),
-        ("/v1/keys/destroy", {"kind": "authority", "version": 7}, 404),
+        ("/v1/keys/destroy", {"kind": "token", "version": 1, "reason": "old"}, 422),
+        ("/v1/keys/destroy", {"kind": "authority", "version": 1, "reason": "old"}, 409),
+        ("/v1/keys/destroy", {"kind": "authority", "version": 7, "reason": "old"}, 404),
     ],
 )
 def test_refuses_what_cannot_be(each_world: World, path: str, body: dict[str, Any], status: int) -> None:

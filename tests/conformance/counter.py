@@ -192,9 +192,11 @@ class Counter:
 
     def verify_log(self) -> None:
         """Integrate everything; fail if anything does not verify or an index is missing."""
-        self.vault.upkeep.round()
+        # In the first round it may add an entry of its own, of a certificate that it has signed.
+        for _ in range(2):
+            self.vault.upkeep.round()
+            assert self.vault.upkeep.health.trouble == ""
         health = self.vault.upkeep.health
-        assert health.trouble == ""
         log = self.log()
         assert [logged.index for logged in log] == list(range(len(log)))
         assert health.integrated == len(log)

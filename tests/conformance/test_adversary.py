@@ -310,6 +310,9 @@ def test_a_sealed_vault_answers_nothing_and_goes_on_when_unsealed(counter: Count
         with pytest.raises(SealedError):
             counter.detokenize(token)
     counter.tamper(update(tables.counter).values(sealed=False))
+    with pytest.raises(SealedError):
+        counter.detokenize(token)
+    counter.vault.upkeep.round()
     assert counter.detokenize(token)["items"][0]["value"] == "010-1234-5678"
 
 

@@ -118,8 +118,8 @@ class Integrator:
             note = sign_checkpoint(signed, *keyring.signers)
             after = _closed_tree(frontier, writers, keyring)
             used = (
-                (KeyKind.AUTHORITY, keyring.authority.active_version),
-                (KeyKind.LOG_SIGNING, keyring.signer.version),
+                (KeyKind.AUTHORITY, "", keyring.authority.active_version),
+                (KeyKind.LOG_SIGNING, keyring.signer.name, keyring.signer.version),
             )
             if not self._store(before, after, used, size=frontier.size, note=note, now_us=now_us):
                 return None
@@ -133,7 +133,7 @@ class Integrator:
         self,
         before: log.TreeRow,
         after: log.TreeRow,
-        used: tuple[tuple[KeyKind, int], ...],
+        used: tuple[tuple[KeyKind, str, int], ...],
         *,
         size: int,
         note: str,

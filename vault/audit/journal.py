@@ -80,7 +80,7 @@ class Unit:
         self._first = append_unit(self.connection, draft.unit, revision=revision, revise=revise)
         if revision is None:
             # After the counter row is locked: a rotation either is seen here or comes after this unit.
-            require_in_use(self.connection, (KeyKind.LOG_MAC, draft.unit.mac_version))
+            require_in_use(self.connection, (KeyKind.LOG_MAC, "", draft.unit.mac_version))
         self._draft = draft
 
 

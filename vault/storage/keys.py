@@ -153,14 +153,19 @@ def replace_data_keys(
     return connection.exec_driver_sql(_REPLACE_SQLITE, rows).rowcount
 
 
-def require_in_use(connection: Connection, *wanted: tuple[KeyKind, int]) -> None:
-    """Return if every key of ``wanted``, by kind and version, is active. Raises StaleRevisionError.
+def require_in_use(connection: Connection, *wanted: tuple[KeyKind, str, int]) -> None:
+    """Return if every key of ``wanted``, by kind, scope and version, is active. Raises StaleRevisionError.
 
-    For kinds of which one key is active in a vault. A key without a row is not
+    A key without a row is not
     looked for: rows of keys are never deleted.
     """
     column = tables.key.c
-    named = or_(*(and_(column.kind == kind.value, column.version == version) for kind, version in wanted))
+    named = or_(
+        *(
+            and_(column.kind == kind.value, column.scope == scope, column.version == version)
+            for kind, scope, version in wanted
+        )
+    )
     statement = select(func.count()).where(named, column.state != KeyState.ACTIVE.value)
     if connection.execute(statement).scalar_one():
         raise StaleRevisionError("a key was replaced meanwhile")
