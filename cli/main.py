@@ -20,6 +20,7 @@ from cli.command import MARKUP, group
 from cli.demo import command as demo
 from cli.errors import INTERRUPTED, OTHER, Failure, failure_of
 from cli.local import attesting, backups, roots, setup, verify
+from cli.memory import leave_no_core
 from cli.output import Output
 from cli.remote import (
     certificates,
@@ -113,6 +114,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    # Some of them hold the root key, or what somebody typed to open it.
+    leave_no_core()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -164,8 +164,10 @@ def _supervise(
     """Run one process per worker."""
     from uvicorn.supervisors import Multiprocess
 
+    from cli.memory import keep_to_itself
     from vault.assembly.serving import open_to_serve
 
+    keep_to_itself()
     # Once here, so that what would fail in every worker fails as one error.
     with closing(open_to_serve(settings)) as vault:
         state = vault.unsealing.state()

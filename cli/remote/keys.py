@@ -19,6 +19,8 @@ DONE: Final = {"reencrypt": "replaced, and every value under them sealed anew"}
 
 COUNTS: Final = ("data_keys", "values", "digests", "suspect_data_keys", "suspect_values")
 
+SUSPECT: Final = frozenset({"suspect_data_keys", "suspect_values"})
+
 QUICK: Final = (0.1, 0.2, 0.5, 0.5, 1.0)
 SLOW: Final = 2.0
 """Seconds between two looks at a job. Each look is an entry in the log."""
@@ -248,33 +250,37 @@ def census(server: Server, out: Output) -> None:
     if out.as_json:
         tell(out, answer)
         return
-    out.table(
+    columns = ("kind", "scope", "version", "state", *map(_heading, COUNTS), "others", "held until")
+    rows = [
         (
-            "kind",
-            "scope",
-            "version",
-            "state",
-            "data keys",
-            "values",
-            "digests",
-            "suspect keys",
-            "their values",
-            "others",
-            "held until",
-        ),
-        (
-            (
-                item["kind"],
-                item["scope"] or None,
-                item["version"],
-                _state(item),
-                *(None if item[name] is None else f"{item[name]:,}" for name in COUNTS),
-                _others(item["counts"]),
-                moment(item["held_until"]) if item["held_until"] else None,
-            )
-            for item in answer.body["items"]
-        ),
+            item["kind"],
+            item["scope"] or None,
+            item["version"],
+            _state(item),
+            *(_counted(item, name) for name in COUNTS),
+            _others(item["counts"]),
+            moment(item["held_until"]) if item["held_until"] else None,
+        )
+        for item in answer.body["items"]
+    ]
+    # Most of the time nothing is suspect and nothing held: columns without a word are left out.
+    said = [
+        at for at, column in enumerate(zip(*rows, strict=True)) if any(cell is not None for cell in column)
+    ]
+    out.table([columns[at] for at in said], ([row[at] for at in said] for row in rows))
+
+
+def _heading(name: str) -> str:
+    return {"suspect_data_keys": "suspect keys", "suspect_values": "their values"}.get(
+        name, name.replace("_", " ")
     )
+
+
+def _counted(item: dict[str, Any], name: str) -> str | None:
+    count = item[name]
+    if count is None or (name in SUSPECT and not count):
+        return None
+    return f"{count:,}"
 
 
 def _others(counts: dict[str, int]) -> str | None:

@@ -47,14 +47,14 @@ def require_vault(server: Server, vault_id: str) -> None:
 
 def rotate_epoch(server: Server) -> int:
     """Put the next wrapping epoch in force, and return it."""
-    return int(server.post("/v1/keys/rotate", {"kind": "wrapping", "scope": ""}).body["new"])
+    return int(server.post("/v1/keys/rotate", {"kind": "wrapping", "scope": "", "reason": WHY}).body["new"])
 
 
 def rotate(server: Server, keys: Sequence[dict[str, Any]]) -> int:
     """Replace each of ``keys`` that is in use, and return how many it were."""
     used = [key for key in keys if key["state"] == "active"]
     for key in used:
-        server.post("/v1/keys/rotate", {"kind": key["kind"], "scope": key["scope"]})
+        server.post("/v1/keys/rotate", {"kind": key["kind"], "scope": key["scope"], "reason": WHY})
     return len(used)
 
 
