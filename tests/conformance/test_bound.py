@@ -9,6 +9,7 @@ from sqlalchemy import update
 
 from tests.conformance.counter import Counter
 from vault.access.identities import DAY_US
+from vault.assembly import Sealing, change_root_key
 from vault.lifecycle.bound import Bound, Part, read_bound
 from vault.storage import tables
 
@@ -77,9 +78,20 @@ def test_destroyed_key_is_no_part_any_more(counter: Counter) -> None:
     assert [one.name for one in bound(counter).parts if one.name.startswith("wrapping")] == ["wrapping//2"]
 
 
-def test_retired_root_key_is_no_part_any_more(counter: Counter) -> None:
-    counter.tamper(update(tables.root_key).values(state="retired", wrapped=b""))
-    assert all(one.name != "root//1" for one in bound(counter).parts)
+def test_root_key_that_was_replaced_counts_until_its_copies_have_ended(counter: Counter) -> None:
+    office = counter.furnished
+    change_root_key(office.settings, Sealing(), clock=office.clock)
+    assert part(counter, "root//2").state == "active"
+    left = part(counter, "root//1")
+    made = {row["version"]: row["created_at"] for row in counter.rows(tables.root_key, order_by="version")}
+    assert (left.state, left.at_us) == ("retired", made[2])
+    assert "to be destroyed, due since" in left.told(made[2])
+    counter.change(tables.root_key, {"version": 1, "slot": "live"}, ended_at=made[2])
+    assert part(counter, "root//1").state == "retired"
+    counter.change(tables.root_key, {"version": 1}, ended_at=made[2] + 7 * DAY_US)
+    gone = part(counter, "root//1")
+    assert (gone.state, gone.at_us) == ("ended", made[2] + 7 * DAY_US)
+    assert "gone on" in gone.told(made[2])
 
 
 def test_days_that_have_passed_are_said_to_be_overdue(counter: Counter) -> None:

@@ -15,6 +15,7 @@ from tests.support.furnished import PASSWORD
 from vault.access import services
 from vault.access.accounts import Shown
 from vault.access.changes import Attempt, Change
+from vault.assembly import unseal_on_host
 from vault.assembly.serving import open_to_serve
 from vault.audit.folder import write_export
 from vault.audit.integrator import log_keys
@@ -267,6 +268,40 @@ def test_a_raw_copy_is_not_served_until_it_is_settled(yard: Yard) -> None:
         assert [stone.act for stone in stones] == ["erase"]
     with pytest.raises(ConflictError):
         yard.restore_raw(yard.settings)
+
+
+def test_a_raw_copy_that_has_grown_again_is_not_served_either(yard: Yard) -> None:
+    yard.counter.token(KEPT)
+    yard.counter.verify_log()
+    rows = yard.raw_copy()
+    erased = yard.counter.token(ERASED)
+    do(yard, "erase", erased)
+    yard.counter.verify_log()
+    seen = yard.counter.next_index()
+    yard.counter.vault.close()
+    yard.put_back(rows, yard.settings.database_url)
+    with yard.opened(yard.furnished.home) as counter:
+        while counter.next_index() <= seen:
+            counter.show(counter.token("010-1234-0000"))
+    with pytest.raises(TamperDetectedError, match="piivault restore --raw"):
+        open_to_serve(yard.settings)
+    yard.restore_raw(yard.settings)
+    open_to_serve(yard.settings).close()
+
+
+def test_a_copy_of_a_sealed_vault_is_settled_and_stays_sealed(yard: Yard) -> None:
+    erased = yard.counter.token(ERASED)
+    yard.counter.verify_log()
+    rows = yard.raw_copy()
+    for row in rows["counter"]:
+        row["sealed"] = True
+    do(yard, "erase", erased)
+    yard.counter.verify_log()
+    yard.counter.vault.close()
+    yard.put_back(rows, yard.settings.database_url)
+    yard.restore_raw(yard.settings)
+    unseal_on_host(yard.settings, clock=yard.furnished.clock)
+    open_to_serve(yard.settings).close()
 
 
 def test_a_raw_copy_whose_tombstones_were_put_back_too_needs_two_people(yard: Yard) -> None:

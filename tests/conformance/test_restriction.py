@@ -7,6 +7,7 @@ from sqlalchemy import update
 
 from tests.conformance.counter import PHONE, Counter, item, phone
 from tests.conformance.keeper import GROUND, Keeper
+from tests.conformance.suspicion import census, compromise, finish, generations, values_of
 from vault.access import grants
 from vault.domain.errors import (
     AccessDeniedError,
@@ -238,3 +239,14 @@ def test_a_subject_that_is_gone_is_neither_restricted_nor_lifted(keeper: Keeper)
         keeper.restrict(subject)
     with pytest.raises(SubjectErasedError):
         keeper.propose("lift", subject)
+
+
+def test_a_restriction_does_not_hide_that_a_data_key_is_suspect(keeper: Keeper, counter: Counter) -> None:
+    subject, tokens = keeper.somebody()
+    compromise(counter)
+    keeper.restrict(subject)
+    assert census(counter)["wrapping//2"].suspect_data_keys == 1
+    finish(counter)
+    assert [generation for generation, _ in generations(counter)] == [2]
+    keeper.lift(subject)
+    assert values_of(counter, *tokens) == ["010-1234-5678", "F"]

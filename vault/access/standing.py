@@ -20,7 +20,7 @@ from keys.rootkey import RootKey, RootSlot
 from keys.states import KeyState
 from vault.access.authority import Authority
 from vault.access.roots import NOBODY, PATIENCE, Roots, in_force
-from vault.domain.errors import SealedError, UnavailableError
+from vault.domain.errors import SealedError, TamperDetectedError, UnavailableError
 from vault.fields.base import Field
 from vault.storage.database import Connection, Counter, Database
 from vault.storage.keys import read_field_ids, read_key_dates, read_keys
@@ -161,6 +161,10 @@ class Standings:
             except UnavailableError as error:
                 if error.reference not in _WAITED_FOR:
                     raise
+            except TamperDetectedError:
+                self.roots.drop()
+                self._state = Sealed(Why.FAILED)
+                raise
             return self.sealed
 
     def hold(self, root: RootKey, told: str, standing: Standing) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -104,13 +105,12 @@ def read(folder: Path) -> Read:
     return Read(manifest, hashlib.sha256(data).hexdigest(), note)
 
 
-def require_signed(found: Read, key: NoteKey) -> None:
-    """Return if the log's key signed this manifest. Raises TamperDetectedError."""
-    try:
-        if open_note(found.note, key) == f"{key.name}{SIGNED}\n{found.digest}\n":
-            return
-    except NoteError:
-        pass
+def require_signed(found: Read, keys: Sequence[NoteKey]) -> None:
+    """Return if a key of the log signed this manifest. Raises TamperDetectedError."""
+    for key in keys:
+        with suppress(NoteError):
+            if open_note(found.note, key) == f"{key.name}{SIGNED}\n{found.digest}\n":
+                return
     raise TamperDetectedError("the manifest is not signed by the vault whose keys the backup holds")
 
 

@@ -93,6 +93,7 @@ def _open_keys(connection: Connection, found: Read, open_root: OpenRoot) -> Root
     root = open_root(read_roots(connection), vault_id)
     records = read_keys(connection)
     signer = Keyring.unlock(vault_id, records, root).signer
-    ours = [key for key in public(log_signers(records, vault_id, root)) if key.key_id == signer.key_id]
-    manifests.require_signed(found, ours[0])
+    # The key of the log may have been replaced while the backup was being made.
+    ours = [key for key in public(log_signers(records, vault_id, root)) if key.name == signer.name]
+    manifests.require_signed(found, ours)
     return root

@@ -20,6 +20,7 @@ from vault.domain.errors import TamperDetectedError
 from vault.domain.model import SubjectState
 from vault.storage import keys as key_rows
 from vault.storage import subjects as rows
+from vault.storage import suspects
 from vault.storage.tombstones import TombstoneRow, tombstones_from
 
 LOG_SUBJECT: Final = 16
@@ -96,9 +97,11 @@ def rewrap(attempt: Attempt, subject_id: int, state: SubjectState) -> None:
     """Bind each data key of a subject to its new state. One that does not open stays, and never will."""
     epoch = attempt.keyring.active_epoch()
     changed = []
-    for _, generation, number, wrapped, before in key_rows.read_data_keys_of(
-        attempt.connection, [subject_id]
-    ):
+    found = list(key_rows.read_data_keys_of(attempt.connection, [subject_id]))
+    if not attempt.keyring.compromised_epochs.isdisjoint(number for _, _, number, _, _ in found):
+        # Under another epoch nobody would see that its values are to be sealed anew (envelope.md 4.9).
+        suspects.mark_subject(attempt.connection, subject_id)
+    for _, generation, number, wrapped, before in found:
         binding = Binding(subject_id, generation, before or 0)
         try:
             old = attempt.keyring.epoch(number)

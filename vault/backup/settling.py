@@ -30,12 +30,14 @@ from vault.backup.newlog import NewLog
 from vault.backup.outside import Gap, Outside, Seen, look
 from vault.backup.replaying import replay
 from vault.backup.sets import Progress
+from vault.backup.standstill import agreed_size
 from vault.backup.voiding import void
 from vault.domain.actions import Action
 from vault.domain.errors import ApprovalRequiredError
 from vault.domain.model import Role
 from vault.storage import keys as key_rows
 from vault.storage.database import Connection, Counter
+from vault.storage.maintenance import clear_sealed, set_sealed
 from vault.storage.snapshots import skip_row_ids
 from vault.tokens.rowids import PARTITIONS
 
@@ -102,13 +104,21 @@ def settle(
         records = key_rows.read_keys(connection)
         keys = newlog.public(newlog.log_signers(records, counter.vault_id, root))
         log = attempt.keyring.signer.name
-        seen = look(terms.outside, keys, log=log, size=counter.next_index)
+        # The entries of a backup are those of the vault; a copy put back otherwise may have grown since.
+        size = counter.next_index
+        if terms.source is None:
+            size = agreed_size(connection, counter, terms.outside, keys, log=log)
+        seen = look(terms.outside, keys, log=log, size=size)
         said = _accounted(seen) | _vouched(attempt, seen, terms) | dict(terms.source or {"backup": "raw"})
         done = _make_good(attempt, standing, seen, root=root, terms=terms)
         said |= done.told()
         signing = done.new.keyring
         unit = Unit(connection, Writer(), signing, threading.Event())
+        # A copy of a sealed vault is sealed as well: it takes this one entry and stays so.
+        was_sealed = clear_sealed(connection)
         unit.append([entry(request, Action.VAULT_RESTORE, target=said)], revision=None, revise=True)
+        if was_sealed:
+            set_sealed(connection)
         index = unit.indexes[0]
         trusted = [*keys, *terms.outside.keys]
         carried = carry(connection, seen.tombstones, trusted, signing.signer, size=index + 1)

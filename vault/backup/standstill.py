@@ -6,15 +6,17 @@ Such a database is not served. Whoever put it back settles it first.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from keys.rootkey import RootKey
-from vault.audit.note import NoteKey
+from vault.audit.note import Checkpoint, NoteError, NoteKey, open_checkpoint
 from vault.backup.newlog import generation, log_signers, public
 from vault.backup.outside import Outside, count_tombstones, newest_checkpoint
 from vault.domain.errors import ConflictError, TamperDetectedError
 from vault.storage.database import Connection, Counter
 from vault.storage.keys import read_keys
+from vault.storage.log import read_checkpoint_at
 from vault.storage.tombstones import next_seq
 
 BEHIND: Final = (
@@ -50,4 +52,28 @@ def _is_behind(connection: Connection, counter: Counter, root: RootKey, outside:
     if newest is not None and generation(newest.origin) < ours[0]:
         # A restore that was cut short, or another host's: the file is that of the log before.
         return True
+    if newest is not None and not _has(connection, newest, keys):
+        # As long, or longer, and another one: it was put back and has grown again since.
+        return True
     return count_tombstones(outside, keys) > next_seq(connection)
+
+
+def agreed_size(
+    connection: Connection, counter: Counter, outside: Outside, keys: Sequence[NoteKey], *, log: str
+) -> int:
+    """Return how many entries of the database's ``log`` are those that were seen outside: 0 if it forked."""
+    trusted = [*keys, *outside.keys]
+    newest = newest_checkpoint(outside.checkpoints, trusted)
+    if newest is None or newest.size > counter.next_index or generation(newest.origin) != generation(log):
+        return counter.next_index
+    return counter.next_index if _has(connection, newest, trusted) else 0
+
+
+def _has(connection: Connection, seen: Checkpoint, keys: Sequence[NoteKey]) -> bool:
+    """Say whether the database has this checkpoint: each is stored before it is kept outside."""
+    stored = read_checkpoint_at(connection, seen.size)
+    for key in keys:
+        # One by one: they may be those of several logs.
+        with suppress(NoteError):
+            return stored is not None and open_checkpoint(stored, key).root == seen.root
+    return False

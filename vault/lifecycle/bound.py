@@ -9,7 +9,7 @@ destroyed then; one that has been replaced is to be destroyed at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -19,7 +19,7 @@ from keys.states import KeyState
 from vault.access.identities import DAY_US
 from vault.storage.database import Connection
 from vault.storage.keys import read_key_dates, read_keys
-from vault.storage.roots import read_roots
+from vault.storage.roots import RootRow, read_roots
 
 ROOT: Final = "root"
 """Kind of the root key, in the policy's cryptoperiods too."""
@@ -43,6 +43,8 @@ class Part:
         """Return it as one line of text."""
         if self.at_us is None:
             return f"{self.name} ({self.state}), {NO_DATE}"
+        if self.state == "ended":
+            return f"{self.name} (ended), gone on {day(self.at_us)}"
         if self.state != KeyState.ACTIVE:
             return f"{self.name} ({self.state}), to be destroyed, due since {day(self.at_us)}"
         late = ", overdue" if self.at_us <= now_us else ""
@@ -80,13 +82,21 @@ def read_bound(connection: Connection, cryptoperiods: Mapping[str, int]) -> Boun
         for record in read_keys(connection)
         if record.kind in _HANGING and record.state is not KeyState.DESTROYED
     ]
-    # A version that was retired is gone, with every copy of it; the other slot has the same dates.
-    roots = {row.version: row.created_at for row in read_roots(connection) if row.state == "active"}
-    parts += [
-        _part(f"{ROOT}//{version}", KeyState.ACTIVE, since_us, days=cryptoperiods.get(ROOT))
-        for version, since_us in sorted(roots.items())
-    ]
-    return Bound(tuple(parts))
+    return Bound((*parts, *_roots(read_roots(connection), cryptoperiods.get(ROOT))))
+
+
+def _roots(copies: Sequence[RootRow], days: int | None) -> Iterator[Part]:
+    """Yield the version in force, and each before it that a copy may still open somewhere."""
+    made = {copy.version: copy.created_at for copy in copies}
+    for version in sorted(made):
+        name, ended = f"{ROOT}//{version}", [copy for copy in copies if copy.version == version]
+        if any(copy.state == "active" for copy in ended):
+            yield _part(name, KeyState.ACTIVE, made[version], days=days)
+        elif any(copy.ended_at is None for copy in ended):
+            # It was replaced when the next one was made; nobody has confirmed the end of its copies since.
+            yield Part(name, "retired", made.get(version + 1, made[version]))
+        else:
+            yield Part(name, "ended", max(copy.ended_at or 0 for copy in ended))
 
 
 def day(at_us: int) -> str:

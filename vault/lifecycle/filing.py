@@ -53,7 +53,14 @@ class Filing:
                 missing = _missing(connection, keyring, seen)
             if known < size:
                 raise TamperDetectedError("the database is older than the tombstone file", table="tombstone")
-            self._file.append(missing, size, keyring.signer)
+            try:
+                self._file.append(missing, size, keyring.signer)
+            except ValueError:
+                # Tombstones of two logs stand in the table: their indexes do not ascend in one.
+                raise TamperDetectedError(
+                    "after a restore the tombstone file cannot be written anew: copy it from another node",
+                    table="tombstone",
+                ) from None
         self.filed = seen.start + len(seen.fresh) + len(missing)
         if seen.lost:
             self._alarms.report([Alarm("tombstone_file", str(seen.lost))], now_us=now_us)

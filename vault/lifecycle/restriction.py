@@ -23,6 +23,7 @@ from vault.lifecycle.asking import Ask, Found, on_subject, said, state_of, text_
 from vault.lifecycle.proposals import LIFTING, Proposed
 from vault.storage import keys as key_rows
 from vault.storage import subjects as rows
+from vault.storage import suspects
 from vault.storage.approvals import ApprovalRow
 from vault.storage.errors import StaleRevisionError
 from vault.storage.subjects import SubjectRow
@@ -102,7 +103,11 @@ def move(attempt: Attempt, subject: SubjectRow, state: SubjectState) -> None:
     connection, keyring = attempt.connection, attempt.keyring
     active = keyring.active_epoch()
     changed = []
-    for subject_id, generation, epoch, wrapped, _ in key_rows.read_data_keys_of(connection, {subject.id}):
+    found = list(key_rows.read_data_keys_of(connection, {subject.id}))
+    if not keyring.compromised_epochs.isdisjoint(epoch for _, _, epoch, _, _ in found):
+        # Under another epoch nobody would see that its values are to be sealed anew (envelope.md 4.9).
+        suspects.mark_subject(connection, subject.id)
+    for subject_id, generation, epoch, wrapped, _ in found:
         binding = Binding(subject_id, generation, subject.state)
         nonce = os.urandom(NONCE_LENGTH)
         try:

@@ -116,11 +116,16 @@ DECIDER = Decider(role=Role.ADMINISTRATOR, carry_out=carry_out)
 
 
 def _found(connection: Connection, kind: str, scope: str, version: int) -> KeyRecord:
+    found = []
     for record in rows.read_keys(connection):
         any_scope = record.kind is KeyKind.LOG_SIGNING and not scope
         if (record.kind.value, record.version) == (kind, version) and (any_scope or record.scope == scope):
-            return record
-    raise NotFoundError("there is no such key")
+            found.append(record)
+    if not found:
+        raise NotFoundError("there is no such key")
+    if len(found) > 1:
+        raise ConflictError("several logs have a key of this version: name the scope, see the census")
+    return found[0]
 
 
 def _require_ready(attempt: Attempt, record: KeyRecord) -> None:

@@ -136,7 +136,7 @@ class Upkeep:
         self._tidy(now_us)
         try:
             sealed = standings.try_to_open()
-        except UnavailableError as error:
+        except (UnavailableError, TamperDetectedError) as error:
             self._say(error.detail)
             raise
         self._say("the vault is open" if sealed is None else f"the vault is sealed: {sealed.why.value}")
@@ -162,7 +162,7 @@ class Upkeep:
         try:
             step(now_us)
         except VaultError as error:
-            if isinstance(error, TamperDetectedError):
+            if isinstance(error, TamperDetectedError) and self._changes.standings.sealed is None:
                 self._report(error, now_us)
             return error.code
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the upkeep in silence
