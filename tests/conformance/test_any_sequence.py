@@ -287,7 +287,7 @@ def _run(opened: Callable[[], Counter], folder: Path, examples: int, empty: Call
     )
 
 
-EXAMPLES = [6, pytest.param(200, marks=pytest.mark.soak)]
+EXAMPLES = [3, pytest.param(200, marks=pytest.mark.soak)]
 
 
 @pytest.mark.parametrize("examples", EXAMPLES)
