@@ -112,7 +112,7 @@ class Upkeep:
         sealed = changes.standings.sealed is not None
         troubles = [
             # Also when nobody asks anything: a planted row is reported as soon as it could count.
-            "" if last and sealed else self._try(self._stand, now_us),
+            "" if last and sealed else self._try(self._stand, now_us, alarming=not sealed),
             self._try(self._leave, now_us),
         ]
         if changes.standings.sealed is None:
@@ -157,12 +157,15 @@ class Upkeep:
         self._drop_keys()
         self._integrate(now_us, leaving.keyring)
 
-    def _try(self, step: Callable[[int], object], now_us: int) -> str:
-        """Do one step; return the code of what went wrong, empty when nothing did."""
+    def _try(self, step: Callable[[int], object], now_us: int, *, alarming: bool = True) -> str:
+        """Do one step; return the code of what went wrong, empty when nothing did.
+
+        Not ``alarming`` where a sealed vault has said already what it cannot log.
+        """
         try:
             step(now_us)
         except VaultError as error:
-            if isinstance(error, TamperDetectedError) and self._changes.standings.sealed is None:
+            if isinstance(error, TamperDetectedError) and alarming:
                 self._report(error, now_us)
             return error.code
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the upkeep in silence
