@@ -13,6 +13,7 @@ import pytest
 from argon2.exceptions import HashingError
 from sqlalchemy import update
 
+from keys.errors import WrapperUnavailableError
 from keys.rootkey import RootKey
 from keys.secret import SecretText
 from keys.wrappers.shamir import ShamirWrapper
@@ -289,6 +290,22 @@ def test_without_memory_for_the_hash_it_is_no_wrong_passphrase(
             in_words.passphrase(vault, PASSPHRASE)
     assert in_words.passphrase(vault, PASSPHRASE) == 1
     assert vault.standings.try_to_open() is None
+
+
+def test_what_the_wrapper_refuses_to_be_made_of_is_a_refusal(
+    in_words: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = in_words.start()
+
+    def refuses(*_: object, **_more: object) -> bytes:
+        raise WrapperUnavailableError("format", "a passphrase is not like this")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("keys.wrappers.passphrase.hash_secret_raw", refuses)
+        with pytest.raises(InvalidInputError):
+            in_words.passphrase(vault, PASSPHRASE)
+    in_words.clock.pass_time(minutes=1)
+    assert in_words.passphrase(vault, PASSPHRASE) == 1
 
 
 def test_a_root_key_changed_meanwhile_is_not_opened(in_shares: Bench) -> None:
