@@ -15,7 +15,7 @@ from cli.remote.server import Server
 from cli.remote.tokens import OfPurpose, Reason
 from vault.service.subjects import GROUNDS
 
-Grounds = StrEnum("Grounds", {name.upper(): name for name in GROUNDS})  # type: ignore[misc]
+Grounds = StrEnum("Grounds", {name.upper(): name for name in GROUNDS})  # type: ignore[misc]  # names that are not written out
 """Why; the codes of the façade."""
 
 SubjectText = Annotated[str, typer.Argument(metavar="SUBJECT", help="Id of the data subject, sub_…")]

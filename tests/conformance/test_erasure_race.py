@@ -64,7 +64,7 @@ def test_a_portion_prepared_before_brings_nothing_back(
 
     def prepare_and_act(*arguments: object) -> object:
         nonlocal acted
-        portion = prepare(*arguments)  # type: ignore[arg-type]
+        portion = prepare(*arguments)  # type: ignore[arg-type]  # handed on as they came
         if not acted:
             acted = True
             getattr(keeper, act)(subject)
@@ -89,7 +89,7 @@ def _late(keeper: Keeper, monkeypatch: pytest.MonkeyPatch, subject: str) -> list
     late: list[str] = []
 
     def destroy_and_write(*arguments: object, **more: object) -> object:
-        gone = destroy(*arguments, **more)  # type: ignore[arg-type]
+        gone = destroy(*arguments, **more)  # type: ignore[arg-type]  # handed on as they came
         if not late:
             made = counter.tokenize(phone("010-9999-0001", subject=subject), at=node, key="late")
             late.append(str(made["items"][0]["token"]))
@@ -140,7 +140,7 @@ def test_a_key_that_is_added_meanwhile_is_restricted_as_well(
 
     def one_more_at_first(*arguments: object) -> int:
         seen.append(1)
-        return count(*arguments) + (len(seen) == 1)  # type: ignore[arg-type]
+        return count(*arguments) + (len(seen) == 1)  # type: ignore[arg-type]  # handed on as they came
 
     monkeypatch.setattr(subjects, "count_data_keys_of", one_more_at_first)
     keeper.restrict(subject)
@@ -156,7 +156,7 @@ def test_a_record_made_after_the_scan_is_forgotten_too(
     scan = erasure.scan
 
     def scan_and_import(*arguments: object) -> object:
-        found = scan(*arguments)  # type: ignore[arg-type]
+        found = scan(*arguments)  # type: ignore[arg-type]  # handed on as they came
         counter.tokenize(phone("010-1234-5678", external_ref="user-1"), key="late")
         assert counter.count(tables.idempotency) == 1
         return found

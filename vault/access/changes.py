@@ -40,7 +40,6 @@ from vault.fields.notes import normalise_note
 from vault.storage import rows
 from vault.storage.database import Connection, Database
 from vault.storage.errors import RolledBackError, StaleRevisionError
-from vault.storage.maintenance import set_sealed
 
 AfterAppend = Callable[[tuple[int, ...]], None]
 
@@ -73,8 +72,6 @@ class Change(Generic[T]):
     """What else the act was, each with a target: entries of their own, in the same unit."""
     said: Said | None = None
     """What the entry of the act says in place of the decision by role, where it is about personal data."""
-    seals: bool = False
-    """Whether the vault is sealed by it: its entry is the last one until somebody unseals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,8 +269,6 @@ class Changes:
                 said[0], notes = with_said(standing.keyring, said[0], about)
                 unit.append(said, revision=standing.revision, revise=change.revises, notes=notes)
                 attempt.appended(unit.indexes)
-                if change.seals:
-                    set_sealed(unit.connection)
         except TamperDetectedError:
             if self.standings.refresh() is not standing:
                 # The row may be under a key that was put in force since: decide again, with that.

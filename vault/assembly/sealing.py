@@ -9,13 +9,14 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from keys.rootkey import RootKey, RootSlot
+from keys.rootkey import RootSlot
 from vault.access.entries import HOST, Request, own_origin
-from vault.access.roots import Roots, in_force, opened
+from vault.access.roots import Roots, in_force
 from vault.access.unsealing import SealState, unseal
 from vault.assembly.opening import sealed_with
-from vault.assembly.wrapping import Ask, nobody, recovery_of, wrapper_of
-from vault.domain.errors import ConflictError, InvalidInputError
+from vault.assembly.unlocking import recovered
+from vault.assembly.wrapping import Ask, nobody, wrapper_of
+from vault.domain.errors import ConflictError
 from vault.service.vault import Counts, system_clock
 from vault.settings import Settings
 from vault.storage.database import Database
@@ -62,7 +63,7 @@ def unseal_on_host(
             waits = "; a server that waits for its passphrase or shares: piivault unseal --url …"
             raise ConflictError(f"the vault is not sealed{waits if state.by_people else ''}")
         row, vault_id = _copy(database, RootSlot.RECOVERY if from_recovery else RootSlot.LIVE)
-        root = _recovered(row, vault_id, recovery_file, ask) if from_recovery else roots.open(row, vault_id)
+        root = recovered(row, vault_id, recovery_file, ask)[0] if from_recovery else roots.open(row, vault_id)
         request = Request(actor=HOST, origin=own_origin(), now_us=vault.now_us())
         target = {"holder": row.kind, "copy": row.slot}
         _, index = unseal(database, vault.standings, root, request, target=target)
@@ -82,12 +83,3 @@ def look_at_sealed(settings: Settings) -> Shut:
 def _copy(database: Database, slot: RootSlot) -> tuple[RootRow, bytes]:
     with database.reading() as connection:
         return in_force(read_roots(connection), slot), database.counter(connection).vault_id
-
-
-def _recovered(row: RootRow, vault_id: bytes, file: Path | None, ask: Ask) -> RootKey:
-    if row.kind == "file" and file is None:
-        raise InvalidInputError(
-            "a key file seals this copy: name it", field="--recovery-file", rule="required"
-        )
-    root, _ = opened(lambda copy: recovery_of(copy, ask, file), row, vault_id)
-    return root

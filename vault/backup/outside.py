@@ -54,8 +54,12 @@ class Seen:
     gap: Gap | None
 
 
-def look(outside: Outside, keys: Sequence[NoteKey], *, log: str, size: int) -> Seen:
+def look(
+    outside: Outside, keys: Sequence[NoteKey], newest: Checkpoint | None, *, log: str, size: int
+) -> Seen:
     """Return what is known outside of a copy whose log is ``log`` with ``size`` entries.
+
+    ``newest`` is the newest checkpoint outside.
 
     Raises TamperDetectedError for what does not verify, InvalidInputError for a
     file that cannot be read.
@@ -64,7 +68,6 @@ def look(outside: Outside, keys: Sequence[NoteKey], *, log: str, size: int) -> S
     path, reading, reach = _furthest(outside, trusted)
     # The copy knows of everything that its own log has.
     known = max((generation(log), size), reach)
-    newest = newest_checkpoint(outside.checkpoints, trusted)
     if newest is None or (generation(newest.origin), newest.size) <= known:
         return Seen(newest, path, reading, None)
     start = known[1] if generation(newest.origin) == known[0] else 0

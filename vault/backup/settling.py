@@ -27,7 +27,7 @@ from vault.backup import newlog
 from vault.backup.carrying import Carried, carry
 from vault.backup.digesting import make_digests
 from vault.backup.newlog import NewLog
-from vault.backup.outside import Gap, Outside, Seen, look
+from vault.backup.outside import Gap, Outside, Seen, look, newest_checkpoint
 from vault.backup.replaying import replay
 from vault.backup.sets import Progress
 from vault.backup.standstill import agreed_size
@@ -104,11 +104,13 @@ def settle(
         records = key_rows.read_keys(connection)
         keys = newlog.public(newlog.log_signers(records, counter.vault_id, root))
         log = attempt.keyring.signer.name
+        trusted = [*keys, *terms.outside.keys]
+        newest = newest_checkpoint(terms.outside.checkpoints, trusted)
         # The entries of a backup are those of the vault; a copy put back otherwise may have grown since.
         size = counter.next_index
         if terms.source is None:
-            size = agreed_size(connection, counter, terms.outside, keys, log=log)
-        seen = look(terms.outside, keys, log=log, size=size)
+            size = agreed_size(connection, counter, newest, trusted, log=log)
+        seen = look(terms.outside, keys, newest, log=log, size=size)
         said = _accounted(seen) | _vouched(attempt, seen, terms) | dict(terms.source or {"backup": "raw"})
         done = _make_good(attempt, standing, seen, root=root, terms=terms)
         said |= done.told()
@@ -120,7 +122,6 @@ def settle(
         if was_sealed:
             set_sealed(connection)
         index = unit.indexes[0]
-        trusted = [*keys, *terms.outside.keys]
         carried = carry(connection, seen.tombstones, trusted, signing.signer, size=index + 1)
     return Settled(index, done, seen.gap, carried)
 

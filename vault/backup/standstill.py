@@ -45,28 +45,21 @@ def require_behind(connection: Connection, counter: Counter, root: RootKey, outs
 def _is_behind(connection: Connection, counter: Counter, root: RootKey, outside: Outside) -> bool:
     signers = log_signers(read_keys(connection), counter.vault_id, root)
     keys: Sequence[NoteKey] = [*public(signers), *outside.keys]
-    ours = (max(generation(signer.name) for signer in signers), counter.next_index)
+    ours = max(generation(signer.name) for signer in signers)
     newest = newest_checkpoint(outside.checkpoints, keys)
-    if newest is not None and (generation(newest.origin), newest.size) > ours:
-        return True
-    if newest is not None and generation(newest.origin) < ours[0]:
-        # A restore that was cut short, or another host's: the file is that of the log before.
-        return True
-    if newest is not None and not _has(connection, newest, keys):
-        # As long, or longer, and another one: it was put back and has grown again since.
+    # Of another log: somebody restored, and not this. Not had: the log was longer, or grew differently.
+    if newest is not None and (generation(newest.origin) != ours or not _has(connection, newest, keys)):
         return True
     return count_tombstones(outside, keys) > next_seq(connection)
 
 
 def agreed_size(
-    connection: Connection, counter: Counter, outside: Outside, keys: Sequence[NoteKey], *, log: str
+    connection: Connection, counter: Counter, newest: Checkpoint | None, keys: Sequence[NoteKey], *, log: str
 ) -> int:
-    """Return how many entries of the database's ``log`` are those that were seen outside: 0 if it forked."""
-    trusted = [*keys, *outside.keys]
-    newest = newest_checkpoint(outside.checkpoints, trusted)
+    """Return how many entries of the database's ``log`` are those of ``newest``: 0 if it forked."""
     if newest is None or newest.size > counter.next_index or generation(newest.origin) != generation(log):
         return counter.next_index
-    return counter.next_index if _has(connection, newest, trusted) else 0
+    return counter.next_index if _has(connection, newest, keys) else 0
 
 
 def _has(connection: Connection, seen: Checkpoint, keys: Sequence[NoteKey]) -> bool:

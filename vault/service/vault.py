@@ -41,6 +41,7 @@ from vault.storage.database import Connection, Database
 from vault.storage.hot_postgresql import PostgresqlHotConnection
 from vault.storage.hot_sqlite import SqliteHotConnection
 from vault.storage.lane import Lane
+from vault.storage.maintenance import set_sealed
 from vault.storage.suspects import any_marked
 from vault.tokens.preparer import PreparedUnit, UnitPreparer
 from vault.tokens.work import HotWork
@@ -151,8 +152,10 @@ class Vault:
         number. Each node drops its keys within a round of its upkeep.
         """
 
-        def act(_attempt: Attempt) -> Change[None]:
-            return Change(None, {}, revises=True, seals=True)
+        def act(attempt: Attempt) -> Change[None]:
+            # Its entry is the last one until somebody unseals: a sealed vault takes none.
+            attempt.after_append(lambda _indexes: set_sealed(attempt.connection))
+            return Change(None, {}, revises=True)
 
         return self.changes.make(replace(request, reason=reason), Action.VAULT_SEAL, act)
 

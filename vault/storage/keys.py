@@ -99,10 +99,10 @@ def read_data_keys_outside(
         .limit(limit),
         execution_options=IN_BINARY,
     )
-    return [(row[0], row[1], row[2], _material(row[3]), row[4]) for row in rows]
+    return [(row[0], row[1], row[2], material(row[3]), row[4]) for row in rows]
 
 
-def _material(value: object) -> bytes:
+def material(value: object) -> bytes:
     """Return bytes as they are; anything else, which SQLite lets somebody put there, opens nothing."""
     return bytes(value) if isinstance(value, bytes | memoryview) else b""
 
@@ -124,7 +124,7 @@ def read_data_keys_of(connection: Connection, subject_ids: Collection[int]) -> l
         .where(column.subject_id.in_(subject_ids)),
         execution_options=IN_BINARY,
     )
-    return [(row[0], row[1], row[2], _material(row[3]), row[4]) for row in rows]
+    return [(row[0], row[1], row[2], material(row[3]), row[4]) for row in rows]
 
 
 _REPLACE_POSTGRESQL: Final = """

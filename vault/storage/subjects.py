@@ -10,6 +10,7 @@ from sqlalchemy import delete, func, select, update
 
 from vault.storage import tables
 from vault.storage.database import Connection
+from vault.storage.keys import material
 
 NOBODY: Final = 0
 """Stands in the place of the subject in the tokens of those who were erased. No subject has this id."""
@@ -46,17 +47,17 @@ def read_subject(connection: Connection, subject_id: int) -> SubjectRow | None:
     if row is None:
         return None
     return SubjectRow(
-        row.id, _bytes(row.nonce), str(row.kind), _state(row.state), _bytes(row.log_subject), row.created_at
+        row.id,
+        material(row.nonce),
+        str(row.kind),
+        _state(row.state),
+        material(row.log_subject),
+        row.created_at,
     )
 
 
 def _state(value: object) -> int:
     return value if isinstance(value, int) else -1
-
-
-def _bytes(value: object) -> bytes:
-    """Return bytes as they are; anything else, which SQLite lets somebody put there, matches nothing."""
-    return bytes(value) if isinstance(value, bytes | memoryview) else b""
 
 
 def count_live(connection: Connection, subject_id: int) -> dict[int, int]:

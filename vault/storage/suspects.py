@@ -13,7 +13,9 @@ from typing import Final
 from sqlalchemy import ColumnElement, Table, and_, func, insert, or_, select, true, tuple_, update
 
 from vault.storage import tables
+from vault.storage.census import take_your_time
 from vault.storage.database import IN_BINARY, Connection
+from vault.storage.keys import material
 
 _KEY = tables.data_key.c
 
@@ -57,7 +59,7 @@ def read_subject(connection: Connection, subject_id: int) -> SubjectName | None:
     row = connection.execute(
         select(column.nonce, column.log_subject).where(column.id == subject_id)
     ).one_or_none()
-    return None if row is None else SubjectName(subject_id, _bytes(row[0]), _bytes(row[1]))
+    return None if row is None else SubjectName(subject_id, material(row[0]), material(row[1]))
 
 
 def is_suspect(compromised: Collection[int]) -> ColumnElement[bool]:
@@ -67,7 +69,7 @@ def is_suspect(compromised: Collection[int]) -> ColumnElement[bool]:
 
 def count_suspect(connection: Connection, compromised: Collection[int]) -> int:
     """Count the suspect data keys, however long it takes."""
-    _take_your_time(connection)
+    take_your_time(connection)
     counted = select(func.count()).select_from(tables.data_key).where(is_suspect(compromised))
     return connection.execute(counted).scalar_one()
 
@@ -130,7 +132,7 @@ def read_generations(connection: Connection, subject_ids: Collection[int]) -> li
         .order_by(_KEY.subject_id, _KEY.generation),
         execution_options=IN_BINARY,
     )
-    return [GenerationRow(row[0], row[1], row[2], _bytes(row[3]), bool(row[4]), row[5]) for row in rows]
+    return [GenerationRow(row[0], row[1], row[2], material(row[3]), bool(row[4]), row[5]) for row in rows]
 
 
 def read_values(
@@ -149,7 +151,7 @@ def read_values(
         .limit(limit),
         execution_options=IN_BINARY,
     )
-    return [ValueRow(row[0], row[1], row[2], _bytes(row[3])) for row in rows]
+    return [ValueRow(row[0], row[1], row[2], material(row[3])) for row in rows]
 
 
 def read_references(connection: Connection, subject_ids: Collection[int]) -> list[tuple[int, bytes]]:
@@ -161,12 +163,7 @@ def read_references(connection: Connection, subject_ids: Collection[int]) -> lis
         ),
         execution_options=IN_BINARY,
     )
-    return [(row[0], _bytes(row[1])) for row in rows]
-
-
-def _bytes(value: object) -> bytes:
-    """Return bytes as they are; anything else, which SQLite lets somebody put there, opens nothing."""
-    return bytes(value) if isinstance(value, bytes | memoryview) else b""
+    return [(row[0], material(row[1])) for row in rows]
 
 
 def insert_generations(connection: Connection, made: Sequence[tuple[int, int, int, bytes]]) -> None:
@@ -238,9 +235,3 @@ def drop_empty(connection: Connection, generations: Sequence[tuple[int, int]]) -
     statement = _DROP_SQLITE.format(empty=empty)
     # One after the other: the driver adds up nothing but updates of one statement.
     return connection.exec_driver_sql(statement, list(generations)).rowcount
-
-
-def _take_your_time(connection: Connection) -> None:
-    """Lift the limit on a statement's time for this transaction: all there is has to be looked at."""
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import random
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.conformance.counter import Counter
-from tests.support.furnished import ADDRESS, Furnished, copy
-from tests.vault.service.conftest import Fragile
+from tests.support.furnished import ADDRESS
+from tests.vault.service.killing import opened, work_off
 from vault.access.sealing import key_version, seal
 from vault.access.session_rows import known_address
 from vault.storage import rows
@@ -22,17 +18,11 @@ ROWS = 900
 SIZE = 2
 """Rows in a portion, so that there are enough moments to be killed at."""
 
-STEP_S = 20
-"""From one node to the next: the lease of the one before is over."""
-
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def counter(request: pytest.FixtureRequest, tmp_path: Path) -> Counter:
     """A furnished vault, once on each kind of database; closed by the test."""
-    if request.param == "sqlite":
-        return Counter(copy(request.getfixturevalue("furnished_template"), tmp_path / "home"))
-    fragile: Fragile = request.getfixturevalue("fragile")
-    return Counter(fragile.open(tmp_path / "home", fragile.url()).furnished)
+    return opened(request, tmp_path)
 
 
 def _fill(counter: Counter) -> None:
@@ -45,12 +35,6 @@ def _fill(counter: Counter) -> None:
             rows.insert(connection, seal(keyring.authority, made))
 
 
-def _node(furnished: Furnished, number: int) -> subprocess.Popen[bytes]:
-    now = furnished.clock.now.timestamp() + STEP_S * number
-    command = [sys.executable, "-m", "tests.soak.rewrapper", str(furnished.home), str(now), str(SIZE)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE)
-
-
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.soak)])
 def test_every_row_is_sealed_anew_once_whatever_is_killed(counter: Counter, kills: int) -> None:
     office = counter.furnished
@@ -59,25 +43,8 @@ def test_every_row_is_sealed_anew_once_whatever_is_killed(counter: Counter, kill
     counter.vault.keys.rotate(administrator, kind="authority")
     total = counter.vault.keys.reseal(administrator, "authority").value.total
     assert total > ROWS
-    counter.vault.close()
 
-    begun = 0
-    for number in range(1, kills + 1):
-        node = _node(office, number)
-        assert node.stdout is not None
-        begun += bool(node.stdout.readline())
-        time.sleep(random.uniform(0.0, 0.12))
-        node.kill()
-        node.communicate()
-        assert node.returncode == -9, "there was nothing left to be killed at"
-    last = _node(office, kills + 1)
-    last.communicate(timeout=120)
-    assert last.returncode == 0
-    assert begun == kills
-
-    office.clock.pass_time(seconds=STEP_S * (kills + 2))
-    office.vault = office.reopen()
-    after = Counter(office)
+    after = work_off(counter, kills=kills, size=SIZE)
     (job,) = after.vault.keys.jobs(office.request(counter.actor("admin"))).value
     assert (job.state, job.total, job.done, job.failed) == ("done", total, total, 0)
     keys = after.vault.standings.current.keyring.authority
