@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.api.world import World
+from typing import Any
+
+from tests.api.world import World, eventually
 from vault.access.changes import Attempt, Change
 from vault.access.entries import VAULT, Request, own_origin
 from vault.audit.certificate import open_certificate
@@ -39,8 +41,12 @@ def test_certificate_is_listed_signed_and_verifies(each_world: World) -> None:
     client, officer = each_world.client, each_world.officer
     (waiting,) = each_world.ok(client.get("/v1/certificates", headers=officer))["items"]
     assert waiting["ground"] == "subject_request"
-    each_world.vault.upkeep.round()
-    (listed,) = each_world.ok(client.get("/v1/certificates", headers=each_world.admin))["items"]
+
+    def look() -> Any:
+        (found,) = each_world.ok(client.get("/v1/certificates", headers=each_world.admin))["items"]
+        return found
+
+    listed = eventually(look, lambda found: found["signed"])
     assert listed == {**waiting, "signed": True}
     shown = each_world.ok(client.get(f"/v1/certificates/{listed['id']}", headers=officer))
     assert {name: shown[name] for name in FACTS} == FACTS

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from base64 import b64decode
 
-from tests.api.world import PHONE, PURPOSE, World
+from tests.api.world import PHONE, PURPOSE, World, eventually
 
 
 def test_service_gets_back_what_it_tokenized(each_world: World) -> None:
@@ -125,12 +124,10 @@ def test_rotation_finishes(each_world: World) -> None:
     assert each_world.ok(client.post("/v1/keys/rotate", headers=admin)) == {"old": 1, "new": 2}
     started = each_world.ok(client.post("/v1/keys/rewrap", headers=admin))
     assert (started["job"]["target"], started["job"]["total"]) == ("2", 2)
-    job = started["job"]
-    for _ in range(100):
-        (job,) = each_world.ok(client.get("/v1/keys/jobs", headers=admin))["items"]
-        if job["state"] == "done":
-            break
-        time.sleep(0.05)
+    (job,) = eventually(
+        lambda: each_world.ok(client.get("/v1/keys/jobs", headers=admin))["items"],
+        lambda jobs: [job["state"] for job in jobs] == ["done"],
+    )
     assert (job["id"], job["done"], job["failed"]) == (started["job"]["id"], 2, 0)
     census = each_world.ok(client.get("/v1/keys/census", headers=admin))["items"]
     hanging = {key["version"]: key["total"] for key in census if key["kind"] == "wrapping"}
@@ -156,11 +153,10 @@ def test_a_compromised_key_is_replaced_and_everything_sealed_anew(each_world: Wo
     assert (status["keys"], status["compromised_keys"]) == ("red", ["wrapping//1"])
     joined = each_world.ok(client.post("/v1/keys/reencrypt", headers=admin))["job"]
     assert (joined["id"], joined["kind"]) == (said["job"]["id"], "reencrypt")
-    for _ in range(100):
-        jobs = each_world.ok(client.get("/v1/keys/jobs", headers=admin))["items"]
-        if [job["state"] for job in jobs if job["kind"] == "reencrypt"] == ["done"]:
-            break
-        time.sleep(0.05)
+    eventually(
+        lambda: each_world.ok(client.get("/v1/keys/jobs", headers=admin))["items"],
+        lambda jobs: [job["state"] for job in jobs if job["kind"] == "reencrypt"] == ["done"],
+    )
     census = each_world.ok(client.get("/v1/keys/census", headers=admin))["items"]
     found = {key["version"]: key for key in census if key["kind"] == "wrapping"}
     assert (found[1]["state"], found[1]["total"], found[1]["suspect_data_keys"]) == ("compromised", 0, 0)

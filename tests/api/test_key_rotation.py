@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 
-from tests.api.world import PHONE, World
+from tests.api.world import PHONE, World, eventually
 
 KINDS = ("authority", "log_mac", "log_signing", "session", "staff_data", "token", "wrapping")
 
@@ -20,14 +19,13 @@ def _rotate_everything(world: World) -> None:
 
 def _reseal(world: World, kind: str) -> dict[str, Any]:
     started = world.client.post("/v1/keys/reseal", json={"kind": kind}, headers=world.admin)
-    job: dict[str, Any] = world.ok(started)["job"]
-    for _ in range(200):
+    begun = world.ok(started)["job"]["id"]
+
+    def look() -> dict[str, Any]:
         jobs = world.ok(world.client.get("/v1/keys/jobs", headers=world.admin))["items"]
-        job = next(found for found in jobs if found["id"] == job["id"])
-        if job["state"] == "done":
-            return job
-        time.sleep(0.05)
-    raise AssertionError("the job does not end")
+        return next(found for found in jobs if found["id"] == begun)
+
+    return eventually(look, lambda job: job["state"] == "done")
 
 
 def test_nobody_notices_a_rotation_of_everything(each_world: World) -> None:
@@ -47,7 +45,7 @@ def test_nobody_notices_a_rotation_of_everything(each_world: World) -> None:
     assert each_world.ok(each_world.detokenize(token, reveal="plain"))["items"][0]["value"] == PHONE
     each_world.log_in(handler)
     each_world.vault.upkeep.round()
-    assert each_world.vault.upkeep.health.trouble == ""
+    eventually(lambda: each_world.vault.upkeep.health.trouble, lambda trouble: trouble == "")
 
 
 def test_the_census_tells_what_hangs_on_each_kind(each_world: World) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import pyotp
 from httpx2 import Client, Response
@@ -25,6 +27,11 @@ from vault.settings import Settings
 PASSWORD = "wise-lamp-onto-milk"
 PURPOSE = "member_communication"
 PHONE = "010-1234-5678"
+
+T = TypeVar("T")
+
+WAIT_S: Final = 30.0
+"""Seconds a test waits for what must happen."""
 CHEAP = Argon2Parameters(memory_kib=8, passes=1)
 POLICY = Path(__file__).parents[2] / "examples" / "policy.toml"
 LOOPBACK = ("127.0.0.1", 50_000)
@@ -43,6 +50,15 @@ class Clock:
 
     def advance(self, **delta: float) -> None:
         self.now += timedelta(**delta)
+
+
+def eventually(look: Callable[[], T], enough: Callable[[T], bool]) -> T:
+    """Return what ``look`` finds once it is ``enough``: background threads take the time others leave."""
+    deadline = time.monotonic() + WAIT_S
+    while not enough(found := look()):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+    return found
 
 
 @dataclass
