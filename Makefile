@@ -14,7 +14,7 @@ demo: venv
 
 test: venv
 	@mkdir -p build
-	$(BIN)/python -m pytest -n auto --both-databases --cov --cov-report=json:build/coverage.json --cov-report=
+	$(BIN)/python -m pytest -n auto --dist worksteal --both-databases --cov --cov-report=json:build/coverage.json --cov-report=
 	$(BIN)/python -m tests.support.coverage_gates build/coverage.json
 
 check: venv
