@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from keys.secret import SecretText
-from keys.wrappers.pkcs11 import Pkcs11Wrapper
 from tests.support.furnished import POLICY, START
 from tests.support.openbao import OpenBaoServer
-from tests.support.softhsm import SoftToken
+from tests.support.softhsm import SoftToken, make_key
 from vault.assembly import (
     Ask,
     Initialised,
@@ -142,7 +141,7 @@ def test_a_vault_whose_server_is_away_says_what_to_do(tmp_path: Path, openbao: O
 
 
 def test_a_key_inside_a_token_opens_the_vault(tmp_path: Path, soft_token: SoftToken) -> None:
-    Pkcs11Wrapper.create_key(soft_token.module, soft_token.label, "root", soft_token.pin)
+    make_key(soft_token)
     home, pin = tmp_path / "home", tmp_path / "pin"
     pin.write_text(soft_token.pin.expose() + "\n", encoding="utf-8")
     pin.chmod(0o600)
