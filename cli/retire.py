@@ -153,7 +153,7 @@ class _Procedure:
             self._say(f"{moved:,} data keys and digests moved; nothing hangs on the keys of before.")
             self._waiting = remote.propose(self._server, self._state["keys"])
         if self._state["step"] == "root":
-            self._root_key = host.change_root_key(self._home, self._out, self._holders)
+            self._root_key = host.change_root_key(self._home, self._out, self._holders, reason=remote.WHY)
             self._say(f"Root key {self._root_key['new']} is in force.")
             self._look()
         if self._state["step"] == "copies":
@@ -168,7 +168,7 @@ class _Procedure:
         if sys.stdin.isatty():
             chosen += [copy["name"] for copy in self._state["copies"] if self._is_gone(copy, chosen)]
         if chosen:
-            self._ended = host.end_copies(self._home, chosen, self._by, self._holders)
+            self._ended = host.end_copies(self._home, chosen, self._holders, by=self._by, reason=remote.WHY)
             self._look()
 
     def _is_gone(self, copy: dict[str, Any], chosen: list[str]) -> bool:

@@ -44,7 +44,9 @@ port = 8443
 _KEYS: Final[dict[str, frozenset[str]]] = {
     "database": frozenset({"url", "url_file"}),
     "keys": frozenset({"root"}),
-    "openbao": frozenset({"address", "mount", "key", "token_file", "ca_file", "namespace"}),
+    "openbao": frozenset(
+        {"address", "mount", "key", "token_file", "wrapped_token_file", "ca_file", "namespace"}
+    ),
     "pkcs11": frozenset({"module", "token", "key", "pin_file"}),
     "aws_kms": frozenset({"key", "region", "endpoint"}),
     "log": frozenset({"checkpoint"}),

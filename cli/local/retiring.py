@@ -80,7 +80,7 @@ def _ends_at(copies: Iterable[Any]) -> str | None:
     return _moment(max(ends)) if ends else None
 
 
-def change_root_key(home: Path, out: Output, holders: Holders) -> dict[str, Any]:
+def change_root_key(home: Path, out: Output, holders: Holders, *, reason: str) -> dict[str, Any]:
     """Put the next root key in force, under nothing that opens the one before; return what to tell of it."""
     from vault.assembly import Sealing, Settings
     from vault.assembly import change_root_key as change
@@ -99,11 +99,14 @@ def change_root_key(home: Path, out: Output, holders: Holders) -> dict[str, Any]
         from_recovery=holders.from_recovery,
         recovery_file=holders.recovery_file if holders.from_recovery else None,
         apart=True,
+        reason=reason,
     )
     return document_of(changed)
 
 
-def end_copies(home: Path, names: Collection[str], by: str, holders: Holders) -> list[dict[str, str]]:
+def end_copies(
+    home: Path, names: Collection[str], holders: Holders, *, by: str, reason: str
+) -> list[dict[str, str]]:
     """End the copies of these names, after the root key in force was proved; return how each ended."""
     from vault.assembly import Settings
     from vault.assembly import end_copies as end
@@ -116,6 +119,7 @@ def end_copies(home: Path, names: Collection[str], by: str, holders: Holders) ->
         Settings.load(home),
         names,
         by=by,
+        reason=reason,
         ask=asker(holders.unseal_fd),
         recovery_file=file,
         delete_in_kms=holders.delete_in_kms,

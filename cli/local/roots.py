@@ -26,6 +26,7 @@ NewRecovery = Annotated[
     str | None,
     typer.Option("--recovery", metavar="HOLDER", help="What seals its copy; else what did before."),
 ]
+Why = Annotated[str, typer.Option("--reason", help="Why; sealed beside the entry in the log.")]
 RecoveryFile = Annotated[
     Path | None, typer.Option("--recovery-file", help="The key file, if one seals the copy for recovery.")
 ]
@@ -43,7 +44,7 @@ def add_to(app: typer.Typer, keys: typer.Typer) -> None:
         rotate,
         "piivault keys root rotate --home /srv/piivault",
         "piivault keys root rotate --root-key openbao --recovery shamir:3/5",
-        "piivault keys root rotate --from-recovery",
+        "piivault keys root rotate --from-recovery --reason 'the disk with root.key is lost'",
     )
     drill = group("drill", "Prove on this host that what is for bad days works.", parent=app)
     add(
@@ -64,6 +65,7 @@ def rotate(
     recovery: NewRecovery = None,
     from_recovery: FromRecovery = False,
     recovery_file: RecoveryFile = None,
+    reason: Why = "",
     unseal_fd: UnsealFd = None,
 ) -> None:
     """Draw a new root key and seal every key under it.
@@ -95,6 +97,7 @@ def rotate(
         ask=ask,
         from_recovery=from_recovery,
         recovery_file=recovery_file,
+        reason=reason,
     )
     _tell(out, changed)
 

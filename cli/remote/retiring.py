@@ -15,7 +15,7 @@ from vault.domain.errors import AccessDeniedError, AuthenticationError, Conflict
 ADMINISTRATOR: Final = "administrator"
 
 WHY: Final = "old copies of the database are to open no more"
-"""The reason that goes with each proposal."""
+"""The reason that goes with each step."""
 
 
 @dataclass(frozen=True, slots=True)

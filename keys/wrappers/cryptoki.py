@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _HINTS: Final = {
     "ambiguous_key": "several secret keys have this label: rename or delete all but the right one",
     "ambiguous_token": "several tokens have this label: rename or remove all but the right one",
-    "exists": "a secret key has this label already: choose another label",
     "extractable": "the key may leave the token, or once could: create another one and move to it",
     "forked": "open the root key after the fork, in the process that uses it",
     "key_type": "the key must be AES of 256 bits and allowed to encrypt and decrypt: create another",
@@ -45,7 +44,7 @@ _HINTS: Final = {
     "pin_final_try": "not tried, as one more mistake locks the token: log in by hand to clear the count",
     "pin_locked": "have the security officer set a new PIN",
     "token_missing": "plug in or start the token, or correct its label",
-    "write_protected": "lift the write protection of the token: it takes no new keys",
+    "write_protected": "lift the write protection of the token",
 }
 _RULES: Final = {
     "FunctionNotSupported": "mechanism",

@@ -1,20 +1,26 @@
-"""Read small secret files that nobody but their owner may use (docs/formats/envelope.md 7.5)."""
+"""Read and replace small secret files that nobody but their owner may use (docs/formats/envelope.md 7.5)."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from keys.errors import WrapperUnavailableError
 from keys.secret import SecretBytes
 
 _OTHERS = 0o077
+_MODE = 0o600
 
 
 HINTS = {
     "missing": "put it back from its copy; without one: piivault keys root rotate --from-recovery",
     "permissions": "ask who has read it, then: chmod 600",
+    "unwritable": "it and its folder have to be writable",
 }
 
 
@@ -45,3 +51,60 @@ def read_private(path: Path, *, what: str, limit: int) -> SecretBytes:
     if len(content.expose()) > limit:
         raise WrapperUnavailableError("format", about)
     return content
+
+
+@contextmanager
+def locked(path: Path, *, what: str) -> Iterator[None]:
+    """Keep the other processes of this host away from ``path``, and other threads; wait for who is there.
+
+    Raises WrapperUnavailableError: unwritable.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path.with_name(f"{path.name}.lock"), flags, _MODE)
+    except OSError:
+        raise _unwritable(path, what) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def replacing(path: Path, *, what: str) -> Iterator[BinaryIO]:
+    """Yield a new file that takes the place of ``path`` at the end, in one step, and is on disk then.
+
+    It is there before anything is written, 0600, and is removed if anything is
+    raised. Whoever calls this has ``path`` locked. Raises
+    WrapperUnavailableError: unwritable.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fresh.unlink(missing_ok=True)
+        with open(os.open(fresh, flags, _MODE), "wb") as file:  # noqa: PTH123 (a descriptor, not a path)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        flush_directory(path.parent)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise _unwritable(path, what) from None
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def flush_directory(path: Path) -> None:
+    """Flush the name of a new file: it too must survive power loss. Raises OSError."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _unwritable(path: Path, what: str) -> WrapperUnavailableError:
+    return WrapperUnavailableError("unwritable", f"{what} {path}", HINTS["unwritable"])

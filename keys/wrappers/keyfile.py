@@ -15,7 +15,7 @@ from typing import Final
 
 from keys.errors import WrapperUnavailableError
 from keys.secret import KEY_LENGTH, SecretBytes
-from keys.wrappers.files import read_private
+from keys.wrappers.files import flush_directory, read_private
 from keys.wrappers.sealing import SealingKey
 
 MODE = 0o600
@@ -62,7 +62,7 @@ class KeyFileWrapper:
             _overwrite(path, about)
         try:
             path.unlink()
-            _flush_directory(path.parent)
+            flush_directory(path.parent)
         except OSError:
             raise WrapperUnavailableError("unwritable", about) from None
 
@@ -101,7 +101,7 @@ def _write(path: Path, key: SecretBytes) -> None:
             file.write(_LABEL + key.expose().hex().encode() + b"\n")
             file.flush()
             os.fsync(descriptor)
-        _flush_directory(path.parent)
+        flush_directory(path.parent)
     except OSError:
         # Nothing was wrapped with it yet; half a file would only stand in the way of the next try.
         path.unlink()
@@ -116,12 +116,3 @@ def _overwrite(path: Path, about: str) -> None:
             os.fsync(descriptor)
     except OSError:
         raise WrapperUnavailableError("unwritable", about) from None
-
-
-def _flush_directory(path: Path) -> None:
-    """Flush the name of a new file: it too must survive power loss, or all it wraps is lost with it."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -264,14 +264,14 @@ def unwrap_token(
     return token
 
 
-def read_token(path: Path) -> SecretText:
+def read_token(path: Path, *, what: str = "token file") -> SecretText:
     """Return the token in a file of its owner alone: one line, with or without a line feed at its end.
 
     Raises WrapperUnavailableError: missing, not_regular, permissions, unreadable, format.
     """
-    token = transit.token_of(read_private(path, what="token file", limit=transit.MAX_TOKEN + 1))
+    token = transit.token_of(read_private(path, what=what, limit=transit.MAX_TOKEN + 1))
     if token is None:
-        raise WrapperUnavailableError("format", f"token file {path}")
+        raise WrapperUnavailableError("format", f"{what} {path}")
     return token
 
 

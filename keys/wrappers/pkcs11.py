@@ -59,28 +59,6 @@ class Pkcs11Wrapper:
     def __repr__(self) -> str:
         return f"<{self.describe()}>"
 
-    @classmethod
-    def create_key(cls, module: Path, token_label: str, key_label: str, pin: SecretText) -> Pkcs11Wrapper:
-        """Return a wrapper over a new key: sensitive, not extractable, to encrypt and decrypt only.
-
-        Raises WrapperUnavailableError: as the constructor; exists, write_protected.
-        """
-        token = _token(module, token_label, key_label, pin)
-        with token.session(writable=True) as session:
-            from pkcs11 import Attribute, KeyType, MechanismFlag
-
-            if _keys(session, key_label):
-                raise token.fault("exists")
-            session.generate_key(
-                KeyType.AES,
-                _KEY_BITS,
-                label=key_label,
-                store=True,
-                capabilities=MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT,
-                template={Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
-            )
-        return cls(module, token_label, key_label, pin)
-
     @staticmethod
     def destroy_key(module: Path, token_label: str, key_label: str, pin: SecretText) -> bool:
         """Destroy the secret keys of a label in the token; return False when there was none.

@@ -54,7 +54,7 @@ _HINTS: Final = {
     "unexpected": "look into the log of the server; the address must be of the active one",
     "unreachable": "start the server, or correct the address",
     "version_removed": "lower min_decryption_version, or restore the key from before it was trimmed",
-    "wrapping_token_used": "somebody else may have opened it: revoke and ask for a new one",
+    "wrapping_token_used": "somebody else may have opened it: revoke what it stood for, get a new one",
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.remote.retiring import WHY
 from tests.cli.conftest import Command
 from tests.cli.test_root_keys import lines
 from tests.cli.town import Town
@@ -90,6 +91,10 @@ def test_from_the_beginning_to_the_end(at: Command, own_town: Town) -> None:
     log = at("audit", "list", "--json", "--profile", "reviewer").json["items"]
     retired = [entry for entry in log if entry["action"] == "key:retire"]
     assert {entry["target"]["confirmed_by"] for entry in retired} == {own_town.cast.administrator.staff_id}
+    for entry in log:
+        if entry["action"] in {"key:root", "key:retire"}:
+            shown = at("audit", "show", entry["index"], "--json", "--profile", "reviewer").json
+            assert shown["reason"] == WHY
     quiet = at("keys", "retire", *ADMINISTRATOR)
     assert (quiet.code, "are dead." in quiet.out, "--begin" in quiet.err) == (0, True, True)
 

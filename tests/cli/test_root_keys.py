@@ -116,6 +116,14 @@ def test_a_recovery_file_is_named_with_from_recovery_only(command: Command, home
     assert (ran.code, "--from-recovery" in ran.err) == (2, True)
 
 
+def test_a_reason_that_the_log_must_not_hold_is_refused(command: Command, home: Path) -> None:
+    command("init", "--home", home, "--policy", POLICY, *PEOPLE)
+    ran = command("keys", "root", "rotate", "--home", home, "--reason", "ask 010-1234-5678")
+    assert (ran.code, "reason" in ran.err, "1234" in ran.err) == (2, True, False)
+    changed = command("keys", "root", "rotate", "--home", home, "--reason", "once a year")
+    assert changed.code == 0, changed.err
+
+
 def test_a_new_root_key_says_what_to_destroy(command: Command, home: Path) -> None:
     command("init", "--home", home, "--policy", POLICY, *PEOPLE)
     ran = command("keys", "root", "rotate", "--home", home)

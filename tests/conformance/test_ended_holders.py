@@ -14,12 +14,11 @@ from cli.main import run
 from keys.errors import DecryptionError, WrapperUnavailableError
 from keys.passwords import Passwords
 from keys.rootkey import RootKey, RootSlot
-from keys.wrappers.pkcs11 import Pkcs11Wrapper
 from tests.conformance.counter import Counter
 from tests.conformance.retiring import Retiring, saying
 from tests.support.furnished import CHEAP
 from tests.support.openbao import OpenBaoServer
-from tests.support.softhsm import SoftToken
+from tests.support.softhsm import SoftToken, make_key
 from vault.assembly import (
     Ask,
     New,
@@ -254,13 +253,13 @@ def _pkcs11(held: Held, token: SoftToken, key: str) -> None:
 def test_a_key_in_a_token_is_destroyed_once_another_holds_the_root_key(
     held: Held, soft_token: SoftToken
 ) -> None:
-    Pkcs11Wrapper.create_key(soft_token.module, soft_token.label, "root", soft_token.pin)
+    make_key(soft_token)
     _pkcs11(held, soft_token, "root")
     held.give_to(Sealing(root=New("pkcs11")))
     held.to_root()
     with pytest.raises(ConflictError, match=r"opens root key 2 as well.*--from-recovery"):
         held.next_root_key()
-    Pkcs11Wrapper.create_key(soft_token.module, soft_token.label, "root-b", soft_token.pin)
+    make_key(soft_token, "root-b")
     assert held.open_old().version == 2
     _pkcs11(held, soft_token, "root-b")
     held.next_root_key(from_recovery=True, ask=saying(*held.recovery[:2]))

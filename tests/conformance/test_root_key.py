@@ -21,6 +21,7 @@ from vault.assembly.rootkeys import RootChange
 from vault.domain.errors import (
     ConflictError,
     InvalidInputError,
+    InvalidValueError,
     OutcomeUnknownError,
     SealedError,
     UnavailableError,
@@ -84,6 +85,24 @@ def test_a_new_root_key_opens_everything_and_the_old_one_nothing(counter: Counte
     _file(counter, 2).rename(_file(counter, 1))
     with pytest.raises(UnavailableError, match="missing"):
         counter.node()
+
+
+def test_a_change_of_the_root_key_may_have_a_reason(counter: Counter) -> None:
+    reasons = ("the host was sold", "")
+    for reason in reasons:
+        _change(counter, reason=reason)
+    found = [logged.index for logged in counter.log() if logged.entry.action == "key:root"]
+    request = counter.furnished.request(counter.actor("chief"))
+    assert [counter.vault.audit.show(request, index)["reason"] for index in found] == list(reasons)
+    counter.verify_log()
+
+
+def test_refuses_a_reason_with_a_telephone_number_before_anything_is_made(counter: Counter) -> None:
+    before = len(counter.log())
+    with pytest.raises(InvalidValueError) as refused:
+        _change(counter, reason="ask 010-1234-5678")
+    assert (refused.value.field, refused.value.rule) == ("reason", "phone_number")
+    assert (len(counter.log()), _file(counter, 2).exists()) == (before, False)
 
 
 def test_a_running_node_takes_the_new_root_key_by_itself(counter: Counter) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Self
 
 import pkcs11
+from pkcs11 import Attribute, KeyType, MechanismFlag
 
 from keys.secret import SecretText
 
@@ -69,6 +70,20 @@ def find_module() -> Path:
     raise NoSoftHsmError(
         f"no SoftHSM2: apt-get install softhsm2, or name libsofthsm2.so in {MODULE_VARIABLE}"
     )
+
+
+def make_key(token: SoftToken, label: str = "root") -> None:
+    """Put a key into a token, as its operator does: sensitive, not extractable, to encrypt and decrypt."""
+    found = pkcs11.lib(str(token.module)).get_token(token_label=token.label)
+    with found.open(rw=True, user_pin=token.pin.expose()) as session:
+        session.generate_key(
+            KeyType.AES,
+            256,
+            label=label,
+            store=True,
+            capabilities=MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT,
+            template={Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
+        )
 
 
 class SoftHsm:

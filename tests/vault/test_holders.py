@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from keys.secret import SecretText
-from keys.wrappers.pkcs11 import Pkcs11Wrapper
+from keys.wrappers.openbao import unwrap_token
 from tests.support.furnished import POLICY, START
 from tests.support.openbao import OpenBaoServer
-from tests.support.softhsm import SoftToken
+from tests.support.softhsm import SoftToken, make_key
 from vault.assembly import (
     Ask,
     Initialised,
@@ -24,6 +24,7 @@ from vault.assembly import (
     by_reading,
     initialise,
     nobody,
+    open_or_wait,
     open_vault,
 )
 from vault.domain.errors import InvalidInputError, UnavailableError, VaultError
@@ -141,8 +142,40 @@ def test_a_vault_whose_server_is_away_says_what_to_do(tmp_path: Path, openbao: O
     assert opens(made.settings)
 
 
+def test_a_wrapped_token_is_taken_at_init_and_kept_for_every_start(
+    tmp_path: Path, openbao: OpenBaoServer
+) -> None:
+    home, wrapped = tmp_path / "home", tmp_path / "wrapped"
+    key = openbao.make_key()
+    tables = _openbao(openbao, home, key) + f'wrapped_token_file = "{wrapped}"\n'
+    (tmp_path / "home-token").unlink()
+    with pytest.raises(UnavailableError, match=rf"missing; write a new wrapped token to {wrapped}"):
+        make(home, Sealing(root=New("openbao"), tables=tables))
+    wrapped.touch(0o600)
+    wrapped.write_text(openbao.make_token(key, wrap_ttl="60s"), encoding="utf-8")
+    made = make(home, Sealing(root=New("openbao"), tables=tables))
+    assert not wrapped.exists()
+    assert opens(made.settings).startswith("OpenBao transit")
+    wrapped.touch(0o600)
+    wrapped.write_text(openbao.make_token(key, wrap_ttl="60s"), encoding="utf-8")
+    unwrap_token(openbao.address, SecretText(wrapped.read_text(encoding="utf-8")))
+    with pytest.raises(UnavailableError, match="wrapping_token_used") as refused:
+        open_or_wait(made.settings)
+    assert refused.value.reference == "wrapping_token_used"
+    wrapped.unlink()
+    assert opens(made.settings)
+
+
+def test_refuses_to_keep_a_token_where_the_wrapped_one_lies(tmp_path: Path, openbao: OpenBaoServer) -> None:
+    home = tmp_path / "home"
+    tables = _openbao(openbao, home, "key") + f'wrapped_token_file = "{tmp_path / "home-token"}"\n'
+    with pytest.raises(InvalidInputError) as refused:
+        make(home, Sealing(root=New("openbao"), tables=tables))
+    assert (refused.value.field, refused.value.rule) == ("openbao.wrapped_token_file", "same")
+
+
 def test_a_key_inside_a_token_opens_the_vault(tmp_path: Path, soft_token: SoftToken) -> None:
-    Pkcs11Wrapper.create_key(soft_token.module, soft_token.label, "root", soft_token.pin)
+    make_key(soft_token)
     home, pin = tmp_path / "home", tmp_path / "pin"
     pin.write_text(soft_token.pin.expose() + "\n", encoding="utf-8")
     pin.chmod(0o600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,25 @@ def test_a_token_that_is_refused_is_told_and_another_is_taken(
     clock.now += timedelta(minutes=2)
     vault.upkeep.round()
     assert vault.upkeep.health.trouble == ""
+    vault.close()
+
+
+def test_a_wrapped_token_is_taken_while_it_runs(tmp_path: Path, openbao: OpenBaoServer) -> None:
+    made, token = held_by(openbao, tmp_path, period="60s", no_default_policy=False)
+    wrapped = tmp_path / "wrapped"
+    openbao_table = made.settings.wrappers["openbao"]
+    table = {"openbao": {**openbao_table, "wrapped_token_file": str(wrapped)}}
+    clock = Clock()
+    vault = open_or_wait(replace(made.settings, wrappers=table), clock=clock)
+    openbao.call("POST", "auth/token/revoke", {"token": token})
+    vault.upkeep.round()
+    assert vault.upkeep.health.trouble == "holder"
+    options = {"period": "60s", "no_default_policy": False}
+    wrapped.touch(0o600)
+    wrapped.write_text(openbao.make_token(openbao_table["key"], wrap_ttl="60s", **options), encoding="utf-8")
+    clock.now += timedelta(minutes=2)
+    vault.upkeep.round()
+    assert (vault.upkeep.health.trouble, wrapped.exists()) == ("", False)
     vault.close()
 
 

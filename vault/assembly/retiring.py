@@ -10,13 +10,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from vault.access.entries import HOST, Request, entry, own_origin
+from vault.access.entries import HOST, Request, Said, entry, own_origin, with_said
 from vault.assembly.oldcopies import Ending, OldCopy, end_copy, old_copy
 from vault.assembly.opening import open_vault
 from vault.assembly.rootkeys import alone, drill_recovery, require_all_open
 from vault.assembly.wrapping import Ask, nobody
 from vault.domain.actions import Action
 from vault.domain.errors import ConflictError, InvalidInputError
+from vault.fields.notes import normalise_note
 from vault.rotation.retirement import (
     Facts,
     Remaining,
@@ -107,6 +108,7 @@ def end_copies(
     names: Collection[str],
     *,
     by: str,
+    reason: str = "",
     ask: Ask = nobody,
     recovery_file: Path | None = None,
     delete_in_kms: bool = False,
@@ -117,9 +119,11 @@ def end_copies(
     First both copies of the root key in force are opened, and every key under it:
     nothing is ended that may be needed. What this host reaches is ended before
     the entry says so, so whoever is stopped in between does the same again.
-    Raises InvalidInputError for a name of none, ConflictError while keys of before
-    are left or a copy is still there, UnavailableError.
+    ``reason`` is kept as a sealed note beside each entry. Raises InvalidInputError
+    for a name of none or a reason that holds what the log must not, ConflictError
+    while keys of before are left or a copy is still there, UnavailableError.
     """
+    said = Said(reason=normalise_note(reason, field="reason") if reason else "")
     with alone(settings):
         now = look(settings, clock=clock)
         if now.step is not Step.COPIES:
@@ -127,7 +131,7 @@ def end_copies(
         wanted = _wanted(now.copies, names)
         with closing(open_vault(settings, ask=ask, clock=clock)) as vault:
             _require_safe(settings, vault, ask=ask, recovery_file=recovery_file, clock=clock)
-            return _end(settings, vault, wanted, by=by, delete_in_kms=delete_in_kms)
+            return _end(settings, vault, wanted, by=by, said=said, delete_in_kms=delete_in_kms)
 
 
 def _wanted(copies: Sequence[OldCopy], names: Collection[str]) -> list[OldCopy]:
@@ -159,7 +163,13 @@ def _require_safe(
 
 
 def _end(
-    settings: Settings, vault: Vault, wanted: Sequence[OldCopy], *, by: str, delete_in_kms: bool
+    settings: Settings,
+    vault: Vault,
+    wanted: Sequence[OldCopy],
+    *,
+    by: str,
+    said: Said,
+    delete_in_kms: bool,
 ) -> tuple[Ended, ...]:
     with vault.changes.database.reading() as connection:
         in_force = [row for row in root_rows.read_roots(connection) if row.state == "active"]
@@ -167,12 +177,12 @@ def _end(
     for copy in wanted:
         # One by one: what is ended is written down before the next one can fail.
         ending = end_copy(settings, copy.row, in_force, delete_in_kms=delete_in_kms)
-        _write_down(vault, copy, ending, by)
+        _write_down(vault, copy, ending, by=by, said=said)
         ended.append(Ended(copy.name, ending))
     return tuple(ended)
 
 
-def _write_down(vault: Vault, copy: OldCopy, ending: Ending, by: str) -> None:
+def _write_down(vault: Vault, copy: OldCopy, ending: Ending, *, by: str, said: Said) -> None:
     now_us = vault.now_us()
     target = {
         "root_key": str(copy.row.version),
@@ -183,12 +193,14 @@ def _write_down(vault: Vault, copy: OldCopy, ending: Ending, by: str) -> None:
         "confirmed_by": by,
     }
     request = Request(actor=HOST, origin=own_origin(), now_us=now_us)
+    before = entry(request, Action.KEY_RETIRE, target=target)
+    told, notes = with_said(vault.standings.current.keyring, before, said)
     with vault.changes.journal.unit() as unit:
         ended_at = now_us if ending.at_us is None else ending.at_us
         changed = root_rows.end_copy(unit.connection, copy.row.version, copy.row.slot, ended_at=ended_at)
         if not changed:
             raise ConflictError("this copy was ended by others at the same time; look again")
-        unit.append([entry(request, Action.KEY_RETIRE, target=target)], revision=None, revise=False)
+        unit.append([told], revision=None, revise=False, notes=notes)
 
 
 def _microseconds(moment: datetime) -> int:

@@ -16,7 +16,7 @@ from keys.keyring import KeyRecord, Keyring, root_context
 from keys.rootkey import RootKey, RootSlot
 from keys.secret import SecretText
 from keys.states import KeyState
-from vault.access.entries import HOST, Request, entry, own_origin
+from vault.access.entries import HOST, Request, Said, entry, own_origin, with_said
 from vault.access.roots import Roots, in_force, opened
 from vault.assembly.copies import both_wrappers, reseal_all, sealed_copies, sealing_faults
 from vault.assembly.oldcopies import require_apart
@@ -41,6 +41,7 @@ from vault.domain.errors import (
     UnavailableError,
     VaultError,
 )
+from vault.fields.notes import normalise_note
 from vault.service.vault import Vault, system_clock
 from vault.settings import FILE, Settings
 from vault.storage import keys as key_rows
@@ -79,7 +80,7 @@ class Drilled:
     log_index: int
 
 
-def change_root_key(
+def change_root_key(  # noqa: PLR0913 - one parameter for each thing that can be chosen
     settings: Settings,
     sealing: Sealing,
     announce: Callable[[RootChange], None] = lambda _change: None,
@@ -88,6 +89,7 @@ def change_root_key(
     from_recovery: bool = False,
     recovery_file: Path | None = None,
     apart: bool = False,
+    reason: str = "",
     clock: Callable[[], datetime] = system_clock,
 ) -> RootChange:
     """Draw a new root key, seal every named key under it and store both its copies, in one transaction.
@@ -97,9 +99,10 @@ def change_root_key(
     nodes take the new one from its log index on, if their settings find what
     seals it. ``ask`` opens the old one, by its copy for recovery if that is asked
     for; ``sealing.ask`` is asked for the new. With ``apart`` nothing may seal the
-    new one that opens the old one too. Raises UnavailableError, ConflictError,
-    InvalidInputError.
+    new one that opens the old one too. ``reason`` is kept as a sealed note. Raises
+    UnavailableError, ConflictError, InvalidInputError.
     """
+    reason = normalise_note(reason, field="reason") if reason else ""
     files: list[Path] = []
     change: RootChange | None = None
     copies: list[RootRow] = []
@@ -118,7 +121,7 @@ def change_root_key(
                 copies = _copies(vault, new, sealers)
             change = _change(settings, vault, new, sealers)
             announce(change)
-            _replace(vault, old, new, copies)
+            _replace(vault, old, new, copies, reason=reason)
         except BaseException as error:
             if change is not None and _are_in_force(vault, copies, error):
                 # The commit went through, and its answer was lost or nobody waited for it.
@@ -253,30 +256,34 @@ def _change(settings: Settings, vault: Vault, new: RootKey, sealers: Mapping[Roo
     )
 
 
-def _replace(vault: Vault, old: RootKey, new: RootKey, copies: list[RootRow]) -> None:
+def _replace(vault: Vault, old: RootKey, new: RootKey, copies: list[RootRow], *, reason: str) -> None:
     """Put ``new`` in the place of ``old``. Raises ConflictError when another root key was faster."""
     for _ in range(ATTEMPTS):
         standing = vault.standings.refresh()
         if vault.standings.roots.held.version != old.version:
             break
         try:
-            _replace_once(vault, old, new, copies, revision=standing.revision)
+            _replace_once(vault, old, new, copies, reason=reason, revision=standing.revision)
         except (StaleRevisionError, RolledBackError):
             continue
         return
     raise ConflictError("the vault was changed by others at the same time; ask again")
 
 
-def _replace_once(vault: Vault, old: RootKey, new: RootKey, copies: list[RootRow], *, revision: int) -> None:
+def _replace_once(
+    vault: Vault, old: RootKey, new: RootKey, copies: list[RootRow], *, reason: str, revision: int
+) -> None:
     kinds = {copy.slot: copy.kind for copy in copies}
     target = {"from": str(old.version), "to": str(new.version)}
     target |= {"root_key": kinds[RootSlot.LIVE], "recovery": kinds[RootSlot.RECOVERY]}
     request = Request(actor=HOST, origin=own_origin(), now_us=vault.now_us())
+    keyring = vault.standings.current.keyring
+    said, notes = with_said(keyring, entry(request, Action.KEY_ROOT, target=target), Said(reason=reason))
     with vault.changes.journal.unit() as unit:
-        reseal_all(unit.connection, vault.standings.current.keyring.vault_id, old=old, new=new)
+        reseal_all(unit.connection, keyring.vault_id, old=old, new=new)
         retire_roots(unit.connection, old.version)
         insert_roots(unit.connection, copies)
-        unit.append([entry(request, Action.KEY_ROOT, target=target)], revision=revision, revise=True)
+        unit.append([said], revision=revision, revise=True, notes=notes)
 
 
 def _are_in_force(vault: Vault, copies: list[RootRow], error: BaseException) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -18,10 +19,11 @@ from keys.secret import SecretText
 from keys.wrappers import KeyWrapper
 from keys.wrappers.aws_kms import AwsKmsWrapper
 from keys.wrappers.keyfile import KeyFileWrapper
-from keys.wrappers.openbao import OpenBaoWrapper, read_token
+from keys.wrappers.openbao import OpenBaoWrapper, read_token, unwrap_token
 from keys.wrappers.passphrase import PassphraseWrapper, read_passphrase
 from keys.wrappers.pkcs11 import Pkcs11Wrapper
 from keys.wrappers.shamir import ShamirWrapper, ShareCollector
+from keys.wrappers.tokenfile import Unwrap, kept_token
 from vault.access.roots import NOBODY
 from vault.domain.errors import InvalidInputError, UnavailableError
 from vault.settings import Settings
@@ -170,14 +172,27 @@ def _passphrase(_settings: Settings, ask: Ask) -> KeyWrapper:
 
 def _openbao(settings: Settings, _ask: Ask) -> KeyWrapper:
     own = Table(settings, "openbao")
+    address, namespace = own.text("address"), own.text("namespace", "") or None
+    ca_file = own.path("ca_file") if own.has("ca_file") else None
     return OpenBaoWrapper(
-        address=own.text("address"),
+        address=address,
         key_name=own.text("key"),
-        token=read_token(own.path("token_file")),
+        token=_token(own, partial(unwrap_token, address, namespace=namespace, ca_file=ca_file)),
         mount=own.text("mount", "transit"),
-        namespace=own.text("namespace", "") or None,
-        ca_file=own.path("ca_file") if own.has("ca_file") else None,
+        namespace=namespace,
+        ca_file=ca_file,
     )
+
+
+def _token(own: Table, unwrap: Unwrap) -> SecretText:
+    kept = own.path("token_file")
+    if not own.has("wrapped_token_file"):
+        return read_token(kept)
+    wrapped = own.path("wrapped_token_file")
+    if wrapped == kept:
+        field = "openbao.wrapped_token_file"
+        raise InvalidInputError(f"{field}: name another file than token_file", field=field, rule="same")
+    return kept_token(kept, wrapped, unwrap)
 
 
 def _pkcs11(settings: Settings, _ask: Ask) -> KeyWrapper:

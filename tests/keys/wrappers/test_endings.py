@@ -19,7 +19,7 @@ from keys.wrappers.openbao import OpenBaoWrapper
 from keys.wrappers.pkcs11 import Pkcs11Wrapper
 from tests.keys.wrappers.test_aws_kms import KEY_ID, REGION, Kms
 from tests.support.openbao import OpenBaoServer, impostor
-from tests.support.softhsm import SoftToken
+from tests.support.softhsm import SoftToken, make_key
 
 KEY = SecretBytes(bytes(range(32)))
 CONTEXT = b"context"
@@ -162,8 +162,9 @@ def test_answer_without_an_oldest_version_is_unexpected() -> None:
 
 def test_key_in_a_token_is_destroyed_once(soft_token: SoftToken) -> None:
     place = (soft_token.module, soft_token.label, "root", soft_token.pin)
-    Pkcs11Wrapper.create_key(*place)
-    kept = Pkcs11Wrapper.create_key(soft_token.module, soft_token.label, "other", soft_token.pin)
+    make_key(soft_token)
+    make_key(soft_token, "other")
+    kept = Pkcs11Wrapper(soft_token.module, soft_token.label, "other", soft_token.pin)
     assert Pkcs11Wrapper.destroy_key(*place)
     assert rule_of(lambda: Pkcs11Wrapper(*place)) == "missing_key"
     assert not Pkcs11Wrapper.destroy_key(*place)

@@ -23,7 +23,7 @@ from keys.secret import SecretBytes, SecretText
 from keys.wrappers import KeyWrapper
 from keys.wrappers.pkcs11 import Pkcs11Wrapper
 from tests.support import softhsm as support
-from tests.support.softhsm import MODULE_VARIABLE, NoSoftHsmError, SoftHsm, SoftToken, find_module
+from tests.support.softhsm import MODULE_VARIABLE, NoSoftHsmError, SoftHsm, SoftToken, find_module, make_key
 
 KEY = SecretBytes(b"canary-canary-canary-canary-key!")
 CONTEXT = b"piivault/root-wrap/v1"
@@ -32,11 +32,16 @@ IN_TOKEN = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
 
 
 def create(token: SoftToken, label: str = "root") -> Pkcs11Wrapper:
-    return Pkcs11Wrapper.create_key(token.module, token.label, label, token.pin)
+    make_key(token, label)
+    return opened(token, label)
 
 
 def opened(token: SoftToken, label: str = "root", pin: str | None = None) -> Pkcs11Wrapper:
     return Pkcs11Wrapper(token.module, token.label, label, token.pin if pin is None else SecretText(pin))
+
+
+def destroy(token: SoftToken, label: str = "root") -> bool:
+    return Pkcs11Wrapper.destroy_key(token.module, token.label, label, token.pin)
 
 
 def refused(use: Callable[[], object]) -> WrapperUnavailableError:
@@ -157,25 +162,6 @@ def test_threads_share_a_wrapper(soft_token: SoftToken) -> None:
 # The key
 
 
-def test_created_key_cannot_leave_and_does_one_thing(soft_token: SoftToken) -> None:
-    create(soft_token)
-    with logged_in(soft_token) as session:
-        (key,) = session.get_objects({Attribute.LABEL: "root"})
-        held = ("TOKEN", "PRIVATE", "SENSITIVE", "ALWAYS_SENSITIVE", "NEVER_EXTRACTABLE", "LOCAL")
-        allowed = ("ENCRYPT", "DECRYPT")
-        denied = ("EXTRACTABLE", "WRAP", "UNWRAP", "SIGN", "VERIFY", "DERIVE")
-        assert all(key[Attribute[name]] for name in held + allowed)
-        assert not any(key[Attribute[name]] for name in denied)
-        with pytest.raises(pkcs11.AttributeSensitive):
-            key[Attribute.VALUE]
-
-
-def test_refuses_to_create_a_second_key_of_a_label(soft_token: SoftToken) -> None:
-    sealed = create(soft_token).wrap(KEY, CONTEXT)
-    assert refused(lambda: create(soft_token)).rule == "exists"
-    assert opened(soft_token).unwrap(sealed, CONTEXT).expose() == KEY.expose()
-
-
 def test_refuses_missing_key(soft_token: SoftToken) -> None:
     create(soft_token)
     assert refused(lambda: opened(soft_token, "another")).rule == "missing_key"
@@ -265,7 +251,7 @@ def test_refuses_missing_token(soft_token: SoftToken) -> None:
 def test_refuses_two_tokens_of_one_label(softhsm: SoftHsm) -> None:
     twin = softhsm.create_token("twin")
     softhsm.create_token("twin")
-    assert refused(lambda: create(twin)).rule == "ambiguous_token"
+    assert refused(lambda: opened(twin)).rule == "ambiguous_token"
 
 
 def test_refuses_token_without_the_mechanism(soft_token: SoftToken, restarted: SoftHsm) -> None:
@@ -365,14 +351,14 @@ def test_refuses_token_that_opens_something_else(
     assert refused(lambda: wrapper.wrap(KEY, CONTEXT)).rule == "mechanism"
 
 
-def test_refuses_to_create_a_key_on_a_protected_token(
+def test_refuses_to_destroy_a_key_on_a_protected_token(
     soft_token: SoftToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bent: SoftHSM tokens have no such switch."""
     from keys.wrappers.cryptoki import Token
 
     monkeypatch.setattr(Token, "_login", failing(pkcs11.TokenWriteProtected()))
-    assert refused(lambda: create(soft_token)).rule == "write_protected"
+    assert refused(lambda: destroy(soft_token)).rule == "write_protected"
 
 
 def test_reader_that_fails_does_not_hide_the_token(
@@ -455,7 +441,7 @@ def test_refuses_use_after_a_fork(soft_token: SoftToken) -> None:
         lambda: wrapper.wrap(KEY, CONTEXT),
         lambda: wrapper.unwrap(sealed, CONTEXT),
         lambda: opened(soft_token),
-        lambda: create(soft_token, "other"),
+        lambda: destroy(soft_token),
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # That other threads may be running.
@@ -507,7 +493,10 @@ def test_errors_show_neither_pin_nor_key(
     soft_token: SoftToken, monkeypatch: pytest.MonkeyPatch, restarted: SoftHsm
 ) -> None:
     wrapper = create(soft_token)
-    errors = [refused(lambda: opened(soft_token, pin="canary-pin-0000")), refused(lambda: create(soft_token))]
+    errors = [
+        refused(lambda: opened(soft_token, pin="canary-pin-0000")),
+        refused(lambda: opened(soft_token, "another")),
+    ]
     binding: Any = pkcs11._pkcs11
     monkeypatch.setattr(binding.EncryptMixin, "_encrypt", failing(pkcs11.DeviceError()))
     errors.append(refused(lambda: wrapper.wrap(KEY, CONTEXT)))
@@ -515,7 +504,7 @@ def test_errors_show_neither_pin_nor_key(
     restarted.pull_out(soft_token)
     errors.append(refused(lambda: wrapper.wrap(KEY, CONTEXT)))
     restarted.put_back(soft_token)
-    assert [error.rule for error in errors] == ["pin", "exists", "unreachable", "unreachable"]
+    assert [error.rule for error in errors] == ["pin", "missing_key", "unreachable", "unreachable"]
     assert [leak for error in errors for leak in leaks(error, "canary")] == []
 
 
