@@ -51,6 +51,7 @@ STATUS: Final[Mapping[type[errors.VaultError], tuple[int, str]]] = MappingProxyT
         errors.NotFoundError: (404, "Not found"),
         errors.ConflictError: (409, "Conflict"),
         errors.IdempotencyConflictError: (409, "Idempotency key used before"),
+        errors.KeySuspendedError: (409, "Key suspended"),
         errors.TamperDetectedError: (500, "Stored data does not verify"),
         errors.UnavailableError: (503, "Unavailable"),
         errors.SealedError: (503, "Sealed"),

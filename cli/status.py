@@ -100,8 +100,10 @@ def _lines(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "log key", state["log_key"]
     late = ", ".join(state["late_keys"])
     said = f"{state['keys']}: past their time: {late}" if late else state["keys"]
-    compromised = ", ".join(state["compromised_keys"])
-    yield "keys", f"{said}; compromised: {compromised}" if compromised else said
+    for what in ("compromised", "suspended"):
+        names = ", ".join(state[f"{what}_keys"])
+        said = f"{said}; {what}: {names}" if names else said
+    yield "keys", said
 
 
 def _unseal_lines(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

@@ -127,11 +127,12 @@ class Keyring:
         "sessions",
         "signers",
         "staff_data",
+        "suspended_epochs",
         "tokens",
         "vault_id",
     )
 
-    def __init__(self, vault_id: bytes, usable: _Usable) -> None:
+    def __init__(self, vault_id: bytes, usable: _Usable, suspended_epochs: frozenset[int]) -> None:
         self.vault_id = vault_id
         self._active_epoch = usable.active(KeyKind.WRAPPING)
         self._epochs = {
@@ -140,6 +141,8 @@ class Keyring:
         }
         self.compromised_epochs = usable.compromised(KeyKind.WRAPPING)
         """Epochs that still unwrap, so that what hangs on them can be sealed anew under other data keys."""
+        self.suspended_epochs = suspended_epochs
+        """Epochs that unwrap nothing until somebody knows whether they are safe: that is no tampering."""
         self._lookups = {
             scope: _newest_first(LookupKey(scope, *item) for item in usable.versions(KeyKind.LOOKUP, scope))
             for scope in usable.scopes(KeyKind.LOOKUP)
@@ -153,22 +156,31 @@ class Keyring:
         self.signers = _signing_keys(usable)
 
     @classmethod
-    def unlock(cls, vault_id: bytes, records: Sequence[KeyRecord], root: KeySealer) -> Keyring:
+    def unlock(
+        cls, vault_id: bytes, records: Sequence[KeyRecord], root: KeySealer, *, restoring: bool = False
+    ) -> Keyring:
         """Return the keyring of ``records``.
 
         Keys whose state allows no use are not unwrapped. One key that does not
         unwrap refuses the whole: a vault with half its keys would fail later and
-        worse. Raises MalformedError (10.2: key_version, scope, duplicate,
-        two_active, vault_id, key_length), DecryptionError, WrapperUnavailableError.
+        worse. ``restoring``: suspended epochs unwrap all the same (10.4). Raises
+        MalformedError (10.2: key_version, scope, duplicate, two_active, vault_id,
+        key_length), DecryptionError, WrapperUnavailableError.
         """
         require_vault_id(vault_id)
         _require_consistent(records)
+        suspended = [
+            record
+            for record in records
+            if record.kind is KeyKind.WRAPPING and record.state is KeyState.SUSPENDED
+        ]
         keys = [
             (record, root.unwrap(record.wrapped, root_context(vault_id, record)))
             for record in records
             if record.state in (VERIFYING if record.kind in _CODES else READING)
+            or (restoring and record in suspended)
         ]
-        return cls(vault_id, _Usable(keys))
+        return cls(vault_id, _Usable(keys), frozenset(record.version for record in suspended))
 
     def active_epoch(self) -> WrappingKey:
         """Return the epoch that wraps. Raises UnknownKeyVersionError when none is active."""

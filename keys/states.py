@@ -25,12 +25,15 @@ TRANSITIONS: Final = MappingProxyType(
         KeyState.PRE_ACTIVATION: frozenset({KeyState.ACTIVE, KeyState.COMPROMISED, KeyState.DESTROYED}),
         KeyState.ACTIVE: frozenset({KeyState.SUSPENDED, KeyState.DEACTIVATED, KeyState.COMPROMISED}),
         KeyState.SUSPENDED: frozenset({KeyState.ACTIVE, KeyState.DEACTIVATED, KeyState.COMPROMISED}),
-        KeyState.DEACTIVATED: frozenset({KeyState.COMPROMISED, KeyState.DESTROYED}),
+        KeyState.DEACTIVATED: frozenset({KeyState.SUSPENDED, KeyState.COMPROMISED, KeyState.DESTROYED}),
         KeyState.COMPROMISED: frozenset({KeyState.DESTROYED}),
         KeyState.DESTROYED: frozenset[KeyState](),
     }
 )
-"""Narrower than the publication: before a key in use is destroyed it is deactivated, and its census taken."""
+"""Narrower than the publication: before a key in use is destroyed it is deactivated, and its census taken.
+
+One move is not in it: a key that was replaced and still reads may be doubted, too.
+"""
 
 READING: Final = frozenset({KeyState.ACTIVE, KeyState.DEACTIVATED, KeyState.COMPROMISED})
 """States in which a key opens what it has sealed. A compromised key must, to be moved away from."""

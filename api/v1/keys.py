@@ -1,4 +1,4 @@
-"""Keys, for administrators: list, rotate, compromise, move and count what hangs on them, destroy."""
+"""Keys, for administrators: list, rotate, suspend, compromise, move and count what hangs on them, destroy."""
 
 from __future__ import annotations
 
@@ -47,6 +47,43 @@ def rotate_keys(
     """
     rotated = call.vault.keys.rotate(call.request, kind=body.kind, scope=body.scope, reason=body.reason)
     return answer(told.RotatedAnswer(rotated.old, rotated.new))
+
+
+@router.post(
+    "/v1/keys/suspend",
+    **documented(
+        Action.KEY_SUSPEND,
+        "Have nothing open under a wrapping key until it is known to be safe",
+        body=suspicion.DoubtBody,
+        answer=suspicion.SuspendedAnswer,
+        errors=(404, 409),
+    ),
+)
+def suspend_key(call: Asked, body: Annotated[suspicion.DoubtBody, reading(suspicion.DoubtBody)]) -> Response:
+    """At once, on every node: what hangs on it is refused with ``key_suspended``; a successor is in force."""
+    made = call.vault.keys.suspend(call.request, kind=body.kind, version=body.version, reason=body.reason)
+    done = made.value
+    return answer(
+        suspicion.SuspendedAnswer(
+            key=done.key, successor=done.successor, data_keys=done.data_keys, **logged(made)
+        )
+    )
+
+
+@router.post(
+    "/v1/keys/resume",
+    **documented(
+        Action.KEY_RESUME,
+        "Have what hangs on a suspended wrapping key open again",
+        body=suspicion.DoubtBody,
+        answer=suspicion.ResumedAnswer,
+        errors=(404, 409),
+    ),
+)
+def resume_key(call: Asked, body: Annotated[suspicion.DoubtBody, reading(suspicion.DoubtBody)]) -> Response:
+    """Have it unwrap again, as a key that was replaced does: it does not come into force again."""
+    made = call.vault.keys.resume(call.request, kind=body.kind, version=body.version, reason=body.reason)
+    return answer(suspicion.ResumedAnswer(key=made.value.key, data_keys=made.value.data_keys, **logged(made)))
 
 
 @router.post(

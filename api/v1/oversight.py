@@ -106,6 +106,7 @@ def show_status(call: Asked) -> Response:
             keys=status.keys.value,
             late_keys=status.late,
             compromised_keys=status.compromised,
+            suspended_keys=status.suspended,
             **logged(made),
         )
     )

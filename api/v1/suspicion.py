@@ -1,4 +1,4 @@
-"""Shapes for saying that somebody else may have a key."""
+"""Shapes for saying that somebody else may have a key, or that nobody knows whether they have."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from api.v1.asked import Body, Note, Text
+from api.v1.asked import Body, KeyKind, Note, Text
 from api.v1.told import JobState, Logged
 
 
@@ -36,3 +36,33 @@ class CompromisedAnswer(Logged, frozen=True):
     """Suspect data keys there are now; of a lookup key, digests that hang on older versions."""
     job: JobState | None
     """What moves them; none while the digests of another scope are being made anew: start it after that."""
+
+
+class DoubtBody(Body, frozen=True):
+    """Which wrapping key is suspended, or resumed."""
+
+    reason: Note
+    version: Annotated[int, Meta(ge=1, le=0xFFFF_FFFF)]
+    """Its epoch."""
+    kind: KeyKind = "wrapping"
+    """No other kind can be suspended."""
+
+
+class SuspendedAnswer(Logged, frozen=True):
+    """Nothing opens under it any more."""
+
+    key: str
+    """Name of the key."""
+    successor: int | None
+    """Epoch in force in its place; none when the key was not in force."""
+    data_keys: int
+    """Data keys that hang on it: what is sealed under them stays shut."""
+
+
+class ResumedAnswer(Logged, frozen=True):
+    """What hangs on it opens again."""
+
+    key: str
+    """Name of the key."""
+    data_keys: int
+    """Data keys that hang on it."""

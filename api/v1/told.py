@@ -255,7 +255,7 @@ class JobState(Answer, frozen=True):
     total: int
     done: int
     failed: int
-    """Those that cannot be moved since something does not open; each has an alarm in the log."""
+    """Those that did not move: what does not open, with an alarm in the log, or waits for a suspended key."""
     rate: float
     """Items per second since it started."""
     seconds_left: float | None
@@ -377,11 +377,13 @@ class StatusAnswer(Logged, frozen=True):
     trouble: str
     log_key: str
     keys: Literal["green", "yellow", "red"]
-    """Yellow when a key is past its cryptoperiod, red thirty days later, and while one is compromised."""
+    """Yellow: a key is past its cryptoperiod, or suspended; red: thirty days past it, or compromised."""
     late_keys: tuple[str, ...]
     """Names of keys past their cryptoperiod."""
     compromised_keys: tuple[str, ...]
     """Names of keys that somebody else may have; ``data_key`` where data keys are marked suspect."""
+    suspended_keys: tuple[str, ...]
+    """Names of keys that open nothing until somebody knows whether they are safe."""
 
 
 class HealthAnswer(Answer, frozen=True):
@@ -395,5 +397,4 @@ class ReadyAnswer(HealthAnswer, frozen=True, kw_only=True):
     """Requests may come here."""
 
     keys: Literal["green", "yellow", "red"]
-    """Yellow when a key is past its cryptoperiod, red thirty days later, and while one is compromised.
-    Ready all the same."""
+    """As in the status; ready all the same."""

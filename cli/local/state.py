@@ -41,6 +41,7 @@ def local_state(home: Path) -> dict[str, Any]:
         "keys": status.keys.value,
         "late_keys": list(status.late),
         "compromised_keys": list(status.compromised),
+        "suspended_keys": list(status.suspended),
     }
 
 

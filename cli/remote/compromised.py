@@ -1,4 +1,4 @@
-"""Keys that somebody else may have: say so, and seal anew what hangs on them."""
+"""Keys that somebody else may have: shut them, say so, and seal anew what hangs on them."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ def add_to(keys: typer.Typer) -> None:
         "piivault keys compromise 1 --kind lookup --scope member.phone --reason 'was in a core dump'",
     )
     add_remote(keys, "reencrypt", reencrypt, "piivault keys reencrypt")
+    add_remote(
+        keys, "suspend", suspend, "piivault keys suspend 1 --reason 'a disk of the old server is missing'"
+    )
+    add_remote(keys, "resume", resume, "piivault keys resume 1 --reason 'the disk was found, unread'")
 
 
 Version = Annotated[
@@ -87,3 +91,40 @@ def reencrypt(server: Server, out: Output, *, wait: Wait = True) -> None:
     to watch, or to go on where something did not open. See "keys rewrap".
     """
     see_through(server, out, server.post("/v1/keys/reencrypt"), wait=wait)
+
+
+Epoch = Annotated[int, typer.Argument(metavar="EPOCH", min=1, help="Epoch of the wrapping key.")]
+
+
+def suspend(server: Server, out: Output, *, epoch: Epoch, reason: Why) -> None:
+    """Have nothing open under a wrapping key while nobody knows whether it is safe.
+
+    For administrators. At once, on every node, what hangs on it is refused; a
+    successor is in force. End it with "keys resume", or "keys compromise".
+    """
+    answer = server.post("/v1/keys/suspend", {"version": epoch, "reason": reason})
+    done = answer.body
+    after = f"; version {done['successor']} is in force" if done["successor"] else ""
+    tell(
+        out,
+        answer,
+        f"{done['key']} is suspended{after}.",
+        f"Nothing opens under its {done['data_keys']:,} data keys until: piivault keys resume {epoch}, or"
+        f" piivault keys compromise {epoch}",
+    )
+
+
+def resume(server: Server, out: Output, *, epoch: Epoch, reason: Why) -> None:
+    """Have what hangs on a suspended wrapping key open again.
+
+    For administrators. It only unwraps, as a key that was replaced does: go on
+    with "keys rewrap".
+    """
+    answer = server.post("/v1/keys/resume", {"version": epoch, "reason": reason})
+    done = answer.body
+    tell(
+        out,
+        answer,
+        f"{done['key']} unwraps again; {done['data_keys']:,} data keys hang on it.",
+        "Go on with: piivault keys rewrap",
+    )

@@ -11,13 +11,19 @@ import typer
 from cli.output import Output, moment, red
 from cli.remote.command import add_remote, tell
 from cli.remote.server import Answer, Server
-from vault.domain.errors import TamperDetectedError
+from vault.domain.errors import ConflictError, TamperDetectedError
 
 THINGS: Final = {"rewrap": "data keys", "redigest": "digests", "reencrypt": "data keys", "reseal": "rows"}
+
+OPENING: Final = frozenset({"redigest", "reencrypt"})
+"""Jobs that open values, and so leave out whoever has a suspended key."""
 
 DONE: Final = {"reencrypt": "replaced, and every value under them sealed anew"}
 
 COUNTS: Final = ("data_keys", "values", "digests", "suspect_data_keys", "suspect_values")
+
+DOUBTFUL: Final = frozenset({"compromised", "suspended"})
+"""States that must not be overlooked."""
 
 SUSPECT: Final = frozenset({"suspect_data_keys", "suspect_values"})
 
@@ -89,7 +95,7 @@ def list_keys(server: Server, out: Output) -> None:
 
 
 def _state(item: dict[str, Any]) -> Any:
-    return red(item["state"]) if item["state"] == "compromised" else item["state"]
+    return red(item["state"]) if item["state"] in DOUBTFUL else item["state"]
 
 
 def _due(item: dict[str, Any]) -> str | None:
@@ -193,8 +199,30 @@ def see_through(server: Server, out: Output, answer: Answer, *, wait: bool) -> N
         out.line(f"{job['done']:,} {things} {DONE.get(job['kind'], 'moved to the key in force')}.")
     else:
         out.line(f"{job['id']} is under way: {job['total']:,} {things}. See: piivault keys jobs")
-    if job["failed"]:
-        raise TamperDetectedError(f"{job['failed']:,} {things} do not open; see the alarms in the log")
+    require_whole(server, job)
+
+
+def require_whole(server: Server, job: dict[str, Any]) -> None:
+    """Return if ``job`` has moved everything.
+
+    Raises ConflictError while what it opens may hang on a suspended key, else TamperDetectedError.
+    """
+    if not job["failed"]:
+        return
+    left = f"{job['failed']:,} {THINGS[job['kind']]}"
+    keys = server.get("/v1/keys").body["items"] if job["kind"] in OPENING else []
+    suspended = [name_of(key) for key in keys if key["state"] == "suspended"]
+    if suspended:
+        raise ConflictError(
+            f"{left} did not move: resume or compromise {', '.join(suspended)} first; what does not open even"
+            " then has an alarm in the log"
+        )
+    raise TamperDetectedError(f"{left} do not open; see the alarms in the log")
+
+
+def name_of(key: dict[str, Any]) -> str:
+    """Return the name of a key: kind, scope and version."""
+    return f"{key['kind']}/{key['scope']}/{key['version']}"
 
 
 def follow(server: Server, out: Output, job: dict[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from cli.output import Output
 from cli.remote import profiles
-from cli.remote.keys import COUNTS, THINGS, follow
+from cli.remote.keys import COUNTS, follow, name_of, require_whole
 from cli.remote.server import Server
-from vault.domain.errors import AccessDeniedError, AuthenticationError, ConflictError, TamperDetectedError
+from vault.domain.errors import AccessDeniedError, AuthenticationError, ConflictError
 
 ADMINISTRATOR: Final = "administrator"
 
@@ -62,10 +62,12 @@ def move(server: Server, out: Output, keys: Sequence[dict[str, Any]]) -> int:
     """Move what hangs on ``keys`` to those in force, until a census finds nothing; return how much it was.
 
     Raises TamperDetectedError when something does not open, ConflictError when
-    something still hangs on one of them.
+    something still hangs on one of them, or one is suspended.
     """
     moved = 0
     for key in _hanging(server, keys):
+        if key["state"] == "suspended":
+            raise ConflictError(f"{name_of(key)} is suspended: resume or compromise it first")
         if key["kind"] == "wrapping" and key["state"] == "compromised":
             begun = server.post("/v1/keys/reencrypt")
         elif key["kind"] == "wrapping":
@@ -73,21 +75,20 @@ def move(server: Server, out: Output, keys: Sequence[dict[str, Any]]) -> int:
         else:
             begun = server.post("/v1/keys/redigest", {"scope": key["scope"]})
         job = follow(server, out, begun.body["job"])
-        if job["failed"]:
-            things = THINGS[job["kind"]]
-            raise TamperDetectedError(f"{job['failed']:,} {things} do not open; see the alarms in the log")
+        require_whole(server, job)
         moved += job["done"]
     left = _hanging(server, keys)
     if left:
-        raise ConflictError(f"something hangs on {_name(left[0])} again: see the census, then run this again")
+        again = f"something hangs on {name_of(left[0])} again"
+        raise ConflictError(f"{again}: see the census, then run this again")
     return moved
 
 
 def _hanging(server: Server, keys: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return those of ``keys`` that anything hangs on."""
-    wanted = {_name(key) for key in keys}
+    wanted = {name_of(key) for key in keys}
     census = server.get("/v1/keys/census").body["items"]
-    return [key for key in census if _name(key) in wanted and any(key[count] for count in COUNTS)]
+    return [key for key in census if name_of(key) in wanted and any(key[count] for count in COUNTS)]
 
 
 def propose(server: Server, keys: Sequence[dict[str, Any]]) -> list[Waiting]:
@@ -99,12 +100,8 @@ def propose(server: Server, keys: Sequence[dict[str, Any]]) -> list[Waiting]:
     }
     waiting = []
     for key in keys:
-        if (approval_id := open_ones.get(_name(key))) is None:
+        if (approval_id := open_ones.get(name_of(key))) is None:
             body = {name: key[name] for name in ("kind", "scope", "version")} | {"reason": WHY}
             approval_id = server.post("/v1/keys/destroy", body).body["approval_id"]
-        waiting.append(Waiting(_name(key), approval_id))
+        waiting.append(Waiting(name_of(key), approval_id))
     return waiting
-
-
-def _name(key: dict[str, Any]) -> str:
-    return f"{key['kind']}/{key['scope']}/{key['version']}"

@@ -165,6 +165,27 @@ def test_a_compromised_key_is_replaced_and_everything_sealed_anew(each_world: Wo
     assert [item["value"] for item in opened] == [PHONE]
 
 
+def test_a_suspended_key_shuts_what_hangs_on_it_until_it_is_resumed(each_world: World) -> None:
+    client, admin = each_world.client, each_world.admin
+    token = each_world.ok(each_world.tokenize(PHONE))["items"][0]["token"]
+    body = {"version": 1, "reason": "a disk is missing"}
+    said = each_world.ok(client.post("/v1/keys/suspend", json=body, headers=admin))
+    assert (said["key"], said["successor"], said["data_keys"]) == ("wrapping//1", 2, 1)
+    assert client.get("/readyz").json() == {"status": "ready", "reasons": [], "keys": "yellow"}
+    status = each_world.ok(client.get("/v1/status", headers=admin))
+    assert (status["keys"], status["suspended_keys"]) == ("yellow", ["wrapping//1"])
+    shut = each_world.detokenize(token)
+    assert shut.status_code == 207
+    error = {"code": "key_suspended", "field": "token", "rule": "key_suspended"}
+    assert shut.json()["items"] == [{"token": token, "error": error}]
+    refused = client.post("/v1/keys/suspend", json=body, headers=admin)
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    said = each_world.ok(client.post("/v1/keys/resume", json=body, headers=admin))
+    assert (said["key"], said["data_keys"]) == ("wrapping//1", 1)
+    opened = each_world.ok(each_world.detokenize(token, reveal="plain"))["items"]
+    assert [item["value"] for item in opened] == [PHONE]
+
+
 def test_secret_rotation_overlaps(each_world: World) -> None:
     old = each_world.service
     path = f"/v1/services/{old.client_id}"

@@ -36,6 +36,7 @@ TABLE = [
     (errors.NotFoundError, 4),
     (errors.ConflictError, 5),
     (errors.IdempotencyConflictError, 5),
+    (errors.KeySuspendedError, 5),
     (errors.TamperDetectedError, 6),
     (errors.UnavailableError, 7),
     (errors.SealedError, 7),

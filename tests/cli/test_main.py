@@ -35,7 +35,7 @@ WANTED = [
     *("token show", "token revoke", "keys list", "keys rotate", "keys rewrap"),
     *("subject show", "subject erase", "subject restrict", "subject lift"),
     *("keys jobs", "keys census", "keys destroy", "keys redigest", "keys root rotate", "drill recovery"),
-    *("keys compromise", "keys reencrypt", "keys reseal"),
+    *("keys suspend", "keys resume", "keys compromise", "keys reencrypt", "keys reseal"),
     "keys retire",
     *("certificate list", "certificate show", "certificate verify"),
     *("backup", "restore"),

@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from cli.remote.retiring import WHY
+from cli.output import Output
+from cli.remote import profiles
+from cli.remote.keys import COUNTS
+from cli.remote.retiring import WHY, move
+from cli.remote.server import Target, connect
 from tests.cli.conftest import Command
+from tests.cli.stub import Canned, StubServer
 from tests.cli.test_root_keys import lines
 from tests.cli.town import Town
 from tests.support.furnished import POLICY
+from vault.domain.errors import ConflictError
 
 ADMINISTRATOR = ("--profile", "administrator")
 SECOND = ("--profile", "second")
@@ -38,6 +44,22 @@ def at(own_town: Town, command: Command, monkeypatch: pytest.MonkeyPatch) -> Com
 def _tokens(at: Command) -> list[str]:
     ran = at("tokenize", *INQUIRY, "--field", "member.phone", "--profile", "handler", stdin=NUMBERS)
     return ran.out.splitlines()
+
+
+@pytest.mark.usefixtures("command")  # nothing of the real user's is in sight
+def test_waits_for_a_suspended_key_to_be_resumed_or_compromised() -> None:
+    suspended = {
+        "kind": "wrapping",
+        "scope": "",
+        "version": 1,
+        "state": "suspended",
+        **dict.fromkeys(COUNTS, 3),
+    }
+    with StubServer(Canned(200, {"items": [suspended]})) as stub:
+        profiles.save("default", profiles.Profile(stub.url, "mina", "pvn_1", "ses_1", ""))
+        with connect(Target()) as server, pytest.raises(ConflictError, match="wrapping//1 is suspended"):
+            move(server, Output(), [suspended])
+    assert len(stub.seen) == 1
 
 
 def _begin(at: Command) -> list[tuple[str, str]]:

@@ -374,6 +374,26 @@ class TestKeys:
         assert at_town("approval", "approve", waiting, "--profile", "second").code == 0
         assert "compromised" not in at_town("status", *ADMINISTRATOR).out
 
+    def test_a_suspended_epoch_shuts_what_hangs_on_it_until_it_is_resumed(self, at_town: Command) -> None:
+        (token,) = _tokens(at_town, "010-1999-0008")
+        old = at_town("keys", "rotate", "--json", *BECAUSE, *ADMINISTRATOR).json["old"]
+        assert at_town("keys", "suspend", str(old), *ADMINISTRATOR).code == 2
+        said = at_town("keys", "suspend", str(old), *BECAUSE, *ADMINISTRATOR)
+        assert f"wrapping//{old} is suspended.\nNothing opens under its " in said.out
+        assert " suspended " in at_town("keys", "list", *ADMINISTRATOR).out
+        assert f"yellow; suspended: wrapping//{old}" in at_town("status", *ADMINISTRATOR).out
+        shut = at_town("detokenize", *INQUIRY, token, *HANDLER)
+        assert "key_suspended" in shut.out + shut.err
+        at_town("keys", "rotate", "--kind", "lookup", "--scope", "member.phone", *ADMINISTRATOR)
+        waits = at_town("keys", "redigest", "member.phone", *ADMINISTRATOR)
+        assert (waits.code, f"resume or compromise wrapping//{old} first" in waits.err) == (5, True)
+        said = at_town("keys", "resume", str(old), *BECAUSE, *ADMINISTRATOR)
+        assert f"wrapping//{old} unwraps again; " in said.out
+        assert at_town("keys", "redigest", "member.phone", *ADMINISTRATOR).code == 0
+        assert at_town("keys", "rewrap", *ADMINISTRATOR).code == 0
+        assert "suspended" not in at_town("status", *ADMINISTRATOR).out
+        assert at_town("detokenize", *INQUIRY, token, *HANDLER).code == 0
+
     def test_says_whose_data_keys_or_which_lookup_key_somebody_has(self, at_town: Command) -> None:
         asked = ("tokenize", *INQUIRY, "--field", "member.phone", "--json", *HANDLER)
         (made,) = at_town(*asked, stdin="010-1999-0007\n").json["items"]
@@ -448,7 +468,8 @@ class TestKeys:
 
 class TestLog:
     def test_the_reviewer_lists_and_shows(self, at_town: Command) -> None:
-        at_town("detokenize", *INQUIRY, "phn_" + "0" * 40, *HANDLER)
+        for _ in range(3):
+            at_town("detokenize", *INQUIRY, "phn_" + "0" * 40, *HANDLER)
         page = at_town("audit", "list", "--limit", "2", "--action", "token:detokenize", *REVIEWER)
         assert page.code == 0, page.err
         rows = page.out.splitlines()

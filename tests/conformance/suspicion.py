@@ -1,7 +1,8 @@
-"""Keys that somebody else may have: say so, and have done what follows."""
+"""Keys that somebody else may have: suspend them, say so, and have done what follows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.conformance.counter import Counter
 from vault.rotation.census import Hanging
 from vault.rotation.compromise import Compromised
 from vault.rotation.jobs import JobView
+from vault.rotation.suspension import Doubted
 from vault.service.vault import Vault
 from vault.storage import tables
 from vault.storage.errors import RolledBackError, StaleRevisionError
@@ -24,6 +26,20 @@ def compromise(
     request = counter.furnished.request(counter.actor(more.pop("by", "admin")))
     asked = {"scope": "", "reason": WHY, **more}
     return (at or counter.vault).keys.compromise(request, kind=kind, version=version, **asked).value
+
+
+def suspend(counter: Counter, version: int = 1, *, at: Vault | None = None, **more: Any) -> Doubted:
+    """Have nothing open under an epoch; ``more``: kind, reason, by."""
+    request = counter.furnished.request(counter.actor(more.pop("by", "admin")))
+    asked = {"kind": "wrapping", "reason": WHY, **more}
+    return (at or counter.vault).keys.suspend(request, version=version, **asked).value
+
+
+def resume(counter: Counter, version: int = 1, *, at: Vault | None = None, **more: Any) -> Doubted:
+    """Have what hangs on an epoch open again; ``more`` as above."""
+    request = counter.furnished.request(counter.actor(more.pop("by", "admin")))
+    asked = {"kind": "wrapping", "reason": WHY, **more}
+    return (at or counter.vault).keys.resume(request, version=version, **asked).value
 
 
 def job_of(counter: Counter, kind: str = "reencrypt") -> JobView:
@@ -65,3 +81,22 @@ def values_of(counter: Counter, *tokens: str, at: Vault | None = None) -> list[s
     """Return what each token gives: its value, or the code of the refusal."""
     answers = counter.detokenize(*tokens, at=at)["items"]
     return [answer["value"] if "value" in answer else answer["error"]["code"] for answer in answers]
+
+
+def shut_of(counter: Counter, tokens: Iterable[str]) -> set[str]:
+    """Return the tokens whose data key hangs on a suspended epoch, by what is stored."""
+    keys = counter.rows(tables.key, order_by="version")
+    epochs = {row["version"] for row in keys if (row["kind"], row["state"]) == ("wrapping", "suspended")}
+    hanging = {
+        (row["subject_id"], row["generation"])
+        for row in counter.rows(tables.data_key, order_by="subject_id")
+        if row["epoch"] in epochs
+    }
+    if not hanging:
+        return set()
+    rows = {token: counter.row_of(token) for token in tokens}
+    return {
+        token
+        for token, row in rows.items()
+        if (row["subject_id"], generation_of(bytes(row["envelope"]))) in hanging
+    }

@@ -1,4 +1,4 @@
-"""Whatever is done to keys and people, in whatever order: a value opens if and only if nobody erased it."""
+"""Whatever is done to keys and people, in any order: a value opens unless it was erased or its key shut."""
 
 from __future__ import annotations
 
@@ -27,13 +27,19 @@ from keys.passwords import Passwords
 from tests.conformance.counter import PHONE, Counter, phone
 from tests.conformance.keeper import Keeper
 from tests.conformance.restoring import PostgresBench
-from tests.conformance.suspicion import WHY
+from tests.conformance.suspicion import WHY, shut_of
 from tests.conformance.yard import Yard
 from tests.support.furnished import CHEAP, Furnished, copy, phones
 from tests.support.postgres import PostgresCluster
 from vault.access.entries import Request
 from vault.assembly import Sealing, change_root_key, open_vault, unseal_on_host
-from vault.domain.errors import ConflictError, InvalidInputError, NotFoundError, SealedError
+from vault.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    KeySuspendedError,
+    NotFoundError,
+    SealedError,
+)
 from vault.domain.model import Role
 from vault.rotation.jobs import LEASE_US
 from vault.settings import Settings
@@ -108,9 +114,13 @@ class Keeping(RuleBasedStateMachine):
     @rule(at=st.integers(0, 50))
     @precondition(lambda self: self.values)
     def restrict_and_lift(self, at: int) -> None:
-        """Restrict somebody, who is closed then, and lift it again."""
+        """Restrict somebody, who is closed then, and lift it again; not while their key is suspended."""
         token = sorted(self.values)[at % len(self.values)]
         self.log_in()
+        if token in shut_of(self.counter, self.values):
+            with pytest.raises(KeySuspendedError):
+                self.keeper.restrict(self.subjects[token])
+            return
         self.keeper.restrict(self.subjects[token])
         assert self.counter.refused(token) == "subject_restricted"
         self.keeper.lift(self.subjects[token])
@@ -131,6 +141,12 @@ class Keeping(RuleBasedStateMachine):
             self.counter.vault.keys.compromise(
                 self._asked(), kind=kind, scope=scope, version=version, reason=WHY, everybody=False
             )
+
+    @rule(act=st.sampled_from(["suspend", "resume"]), version=st.integers(1, 4))
+    def doubt(self, act: str, version: int) -> None:
+        """Have nothing open under an epoch, or again what hangs on it."""
+        with suppress(ConflictError, NotFoundError):
+            getattr(self.counter.vault.keys, act)(self._asked(), kind="wrapping", version=version, reason=WHY)
 
     @rule(job=st.sampled_from(["rewrap", "redigest", "reencrypt", "authority", "staff_data"]))
     def start(self, job: str) -> None:
@@ -236,19 +252,27 @@ class Keeping(RuleBasedStateMachine):
     # What must hold
 
     @invariant()
-    def a_value_opens_unless_it_was_erased(self) -> None:
+    def a_value_opens_unless_it_was_erased_or_is_shut(self) -> None:
         """Detokenize everything."""
         asked = [*self.values, *self.erased]
         if not asked:
             return
         answers = {answer["token"]: answer for answer in self.counter.detokenize(*asked)["items"]}
-        assert {token: answers[token].get("value") for token in self.values} == self.values
+        shut = shut_of(self.counter, self.values)
+        opened = {token: value for token, value in self.values.items() if token not in shut}
+        assert {token: answers[token].get("value") for token in opened} == opened
+        assert {answers[token]["error"]["code"] for token in shut} <= {"key_suspended"}
         assert all("value" not in answers[token] for token in self.erased)
 
     @invariant()
     def a_value_is_found(self) -> None:
         """Search for the values that have been here longest."""
-        for value in itertools.islice(self.values.values(), 2):
+        shut = shut_of(self.counter, self.values)
+        for token, value in itertools.islice(self.values.items(), 2):
+            if token in shut:
+                with pytest.raises(KeySuspendedError):
+                    self.counter.search(PHONE, value)
+                continue
             (hit,) = self.counter.search(PHONE, value)
             (answer,) = self.counter.detokenize(hit["token"])["items"]
             assert answer["value"] == value

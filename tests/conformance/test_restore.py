@@ -10,6 +10,7 @@ import pytest
 
 from keys.secret import SecretText
 from tests.conformance.counter import PHONE, Counter
+from tests.conformance.suspicion import generations, resume, suspend, values_of
 from tests.conformance.yard import Yard, clear, new_yard
 from tests.support.furnished import PASSWORD
 from vault.access import services
@@ -110,6 +111,32 @@ def test_without_newer_tombstones_the_erased_come_back(yard: Yard) -> None:
     with yard.opened(restored.home) as counter:
         yard.let_in(counter)
         assert counter.detokenize(erased)["items"][0]["value"] == ERASED
+
+
+def test_a_suspended_key_is_suspended_in_the_restored_vault_and_nothing_is_lost(yard: Yard) -> None:
+    """Its people are restricted, and found once it is resumed: a restore binds and digests all the same."""
+    restricted, kept = yard.counter.token(ERASED), yard.counter.token(KEPT)
+    suspend(yard.counter)
+    yard.backup()
+    resume(yard.counter)
+    do(yard, "restrict", restricted)
+    yard.counter.verify_log()
+    restored = yard.restore(**outside(yard))
+    assert (restored.replayed, restored.undigested) == ({"restrict": 1}, 0)
+    with yard.opened(restored.home) as counter:
+        yard.let_in(counter)
+        counter.furnished.actors["admin"] = counter.furnished.login("admin")
+        assert values_of(counter, kept, restricted) == ["key_suspended", "subject_restricted"]
+        # Whoever left the epoch on the way is marked: their values are to be sealed anew.
+        assert generations(counter) == [(1, 1), (1, 2)]
+        assert counter.vault.status().compromised == ("data_key",)
+        assert counter.vault.status().suspended == ("wrapping//1",)
+        resume(counter)
+        assert [hit["token"] for hit in counter.search(PHONE, KEPT)] == [kept]
+        yard.counter = counter
+        do(yard, "lift", restricted)
+        assert values_of(counter, kept, restricted) == [KEPT, ERASED]
+        assert counter.alarms() == []
 
 
 def test_an_older_tombstone_file_is_refused_without_two_people(yard: Yard) -> None:

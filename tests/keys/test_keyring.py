@@ -191,6 +191,25 @@ def test_the_keyring_knows_which_epochs_are_compromised(wrapper: KeyFileWrapper)
     assert Keyring.unlock(VAULT, records[:2], wrapper).compromised_epochs == frozenset()
 
 
+def test_a_suspended_epoch_is_known_and_unwraps_in_a_restore_alone(wrapper: KeyFileWrapper) -> None:
+    records = [
+        made(KeyKind.WRAPPING, 1, KeyState.SUSPENDED, wrapper),
+        made(KeyKind.WRAPPING, 2, KeyState.ACTIVE, wrapper),
+        made(KeyKind.LOOKUP, 3, KeyState.SUSPENDED, wrapper),
+    ]
+    keyring = Keyring.unlock(VAULT, records, wrapper)
+    assert keyring.suspended_epochs == {1}
+    with pytest.raises(UnknownKeyVersionError):
+        keyring.epoch(1)
+    restoring = Keyring.unlock(VAULT, records, wrapper, restoring=True)
+    assert restoring.suspended_epochs == {1}
+    assert restoring.epoch(1).epoch == 1
+    with pytest.raises(UnknownKeyVersionError):
+        restoring.epoch(1).wrap(Binding(1, 1, 0), bytes(12), generate_data_key())
+    with pytest.raises(UnknownKeyVersionError):
+        restoring.lookup_all("member.phone")
+
+
 def test_key_of_another_vault_refuses_the_keyring(complete: list[KeyRecord], wrapper: KeyFileWrapper) -> None:
     with pytest.raises(DecryptionError):
         Keyring.unlock(bytes(16), complete, wrapper)

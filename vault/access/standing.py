@@ -61,6 +61,8 @@ class Standing:
     """Keys that protect what is new, with the time they began to."""
     compromised: tuple[str, ...] = ()
     """Names of keys that somebody else may have, and that are not destroyed yet."""
+    suspended: tuple[str, ...] = ()
+    """Names of keys that are out of every use until somebody knows whether they are safe."""
     key_dates: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """When each key was made and last changed state, by name, in microseconds since the epoch."""
 
@@ -252,12 +254,17 @@ class Standings:
             return standing_in(connection, counter, root), counter.sealed
 
 
-def standing_in(connection: Connection, counter: Counter, root: KeySealer) -> Standing:
-    """Return the standing of the state that ``connection`` sees. Raises UnavailableError."""
+def standing_in(
+    connection: Connection, counter: Counter, root: KeySealer, *, restoring: bool = False
+) -> Standing:
+    """Return the standing of the state that ``connection`` sees. Raises UnavailableError.
+
+    ``restoring``: its suspended epochs unwrap (envelope.md 10.4).
+    """
     row = in_force(read_roots(connection), RootSlot.LIVE)
     records = read_keys(connection)
     field_ids = read_field_ids(connection)
-    keyring = _unlocked(counter.vault_id, records, root)
+    keyring = _unlocked(counter.vault_id, records, root, restoring=restoring)
     dates = read_key_dates(connection)
     authority = Authority.load(connection, keyring, revision=counter.revision)
     context = ValueContext(counter.vault_id)
@@ -281,12 +288,13 @@ def standing_in(connection: Connection, counter: Counter, root: KeySealer) -> St
             KeyInUse(f"root//{row.version}", "root", row.created_at),
         ),
         compromised=tuple(record.name for record in records if record.state is KeyState.COMPROMISED),
+        suspended=tuple(record.name for record in records if record.state is KeyState.SUSPENDED),
         key_dates=dates,
     )
 
 
-def _unlocked(vault_id: bytes, records: Sequence[KeyRecord], root: KeySealer) -> Keyring:
+def _unlocked(vault_id: bytes, records: Sequence[KeyRecord], root: KeySealer, *, restoring: bool) -> Keyring:
     try:
-        return Keyring.unlock(vault_id, records, root)
+        return Keyring.unlock(vault_id, records, root, restoring=restoring)
     except KeysError:
         raise UnavailableError("a key of the vault does not unlock") from None

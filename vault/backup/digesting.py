@@ -34,7 +34,7 @@ def _make(connection: Connection, standing: Standing, scope: str, progress: Prog
     part = context_part(standing, scope)
     after = -1
     while found := rows.read_unmade(connection, shelf, after=after, limit=PORTION):
-        keys = data_keys_of(connection, standing.keyring, {row.subject_id for row in found})
+        keys, _ = data_keys_of(connection, standing.keyring, {row.subject_id for row in found})
         made = []
         for row in found:
             text = opened(row, keys.get(row.subject_id, ()), standing, part)

@@ -98,7 +98,8 @@ def rewrap(attempt: Attempt, subject_id: int, state: SubjectState) -> None:
     epoch = attempt.keyring.active_epoch()
     changed = []
     found = list(key_rows.read_data_keys_of(attempt.connection, [subject_id]))
-    if not attempt.keyring.compromised_epochs.isdisjoint(number for _, _, number, _, _ in found):
+    doubted = attempt.keyring.compromised_epochs | attempt.keyring.suspended_epochs
+    if not doubted.isdisjoint(number for _, _, number, _, _ in found):
         # Under another epoch nobody would see that its values are to be sealed anew (envelope.md 4.9).
         suspects.mark_subject(attempt.connection, subject_id)
     for _, generation, number, wrapped, before in found:

@@ -98,7 +98,7 @@ def settle(
     Raises ApprovalRequiredError for a gap that nobody vouches for,
     AuthenticationError, TamperDetectedError, InvalidInputError, UnavailableError.
     """
-    standing = standing_in(connection, counter, root)
+    standing = standing_in(connection, counter, root, restoring=True)
     attempt = Attempt(connection, standing, request, [])
     with usable_keys():
         records = key_rows.read_keys(connection)

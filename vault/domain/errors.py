@@ -23,7 +23,8 @@ VaultError
 ├── TokenSpentError                opened before, and good for that once; said like the one above
 ├── NotFoundError                  a named thing of the vault's own does not exist
 ├── ConflictError                  already exists, already decided, or stale
-│   └── IdempotencyConflictError   the key was used with another body
+│   ├── IdempotencyConflictError   the key was used with another body
+│   └── KeySuspendedError          hangs on a key of which nobody knows yet whether it is safe
 ├── TamperDetectedError            a row or ciphertext fails verification; alarms
 └── UnavailableError               nothing was revealed and nothing was half-written
     ├── SealedError                the keys are not in memory
@@ -163,6 +164,12 @@ class IdempotencyConflictError(ConflictError):
     """The idempotency key was used before with another body, or is in flight."""
 
     code = "idempotency_conflict"
+
+
+class KeySuspendedError(ConflictError):
+    """What is sealed hangs on a suspended key: it stays shut until the key is resumed or known to be bad."""
+
+    code = "key_suspended"
 
 
 class TamperDetectedError(VaultError):

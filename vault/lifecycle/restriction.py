@@ -16,7 +16,7 @@ from vault.access.approvals import Decided, Decider
 from vault.access.changes import Attempt, Change, Changes, Made
 from vault.access.entries import Request
 from vault.domain.actions import Action
-from vault.domain.errors import ConflictError, SubjectErasedError
+from vault.domain.errors import ConflictError, KeySuspendedError, SubjectErasedError
 from vault.domain.model import Role, SubjectState
 from vault.lifecycle import proposals, tombstones
 from vault.lifecycle.asking import Ask, Found, on_subject, said, state_of, text_of
@@ -97,13 +97,15 @@ DECIDER = Decider(role=Role.OFFICER, carry_out=carry_out)
 def move(attempt: Attempt, subject: SubjectRow, state: SubjectState) -> None:
     """Wrap every data key of the subject for another state, and store that.
 
-    Raises StaleRevisionError where somebody was faster, so that all is read again, and
-    TamperDetectedError for a key that does not unwrap where it stands.
+    Raises StaleRevisionError where somebody was faster, so that all is read again,
+    KeySuspendedError, and TamperDetectedError for a key that does not unwrap where it stands.
     """
     connection, keyring = attempt.connection, attempt.keyring
     active = keyring.active_epoch()
     changed = []
     found = list(key_rows.read_data_keys_of(connection, {subject.id}))
+    if not keyring.suspended_epochs.isdisjoint(epoch for _, _, epoch, _, _ in found):
+        raise KeySuspendedError("a key of this subject is suspended: nothing of theirs opens anyway")
     if not keyring.compromised_epochs.isdisjoint(epoch for _, _, epoch, _, _ in found):
         # Under another epoch nobody would see that its values are to be sealed anew (envelope.md 4.9).
         suspects.mark_subject(connection, subject.id)

@@ -78,11 +78,16 @@ def show(changes: Changes, request: Request, ask: Ask) -> Made[SubjectView]:
 
 
 def _checked(attempt: Attempt, row: SubjectRow, state: SubjectState) -> TombstoneRow | None:
-    """Return the latest tombstone, once keys and tombstone agree with the stored state."""
+    """Return the latest tombstone, once keys and tombstone agree with the stored state.
+
+    Keys on a suspended epoch say nothing of it until they open again.
+    """
     for subject_id, generation, epoch, wrapped, _ in key_rows.read_data_keys_of(attempt.connection, {row.id}):
         try:
             if state is SubjectState.ERASED:
                 raise attempt.tampered("data_key", row.id)
+            if epoch in attempt.keyring.suspended_epochs:
+                continue
             attempt.keyring.epoch(epoch).unwrap(Binding(subject_id, generation, row.state), wrapped)
         except KeysError:
             raise attempt.tampered("data_key", row.id) from None

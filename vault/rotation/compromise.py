@@ -87,7 +87,7 @@ def compromise(
         if record is None:
             raise NotFoundError("there is no such key")
         state = record.state if everybody and record.state in OVER else _mark(attempt, record)
-        successor = _succeed(changes, attempt, record, versions)
+        successor = succeed(changes, attempt, record, versions)
         in_force = successor or _active(versions)
         if kind is KeyKind.WRAPPING:
             compromised = attempt.keyring.compromised_epochs | {version}
@@ -99,7 +99,7 @@ def compromise(
         if everybody:
             said["everybody"] = "yes"
         value = Compromised(record.name, successor, moving.count, moving.seen)
-        return Change(value, said, revises=True, also=(*_replaced(record, successor), *moving.said))
+        return Change(value, said, revises=True, also=(*replaced(record, successor), *moving.said))
 
     made = changes.make(request, Action.KEY_COMPROMISE, act, target=target)
     return _everybody(changes, replace(request, reason=""), made, target) if everybody else made
@@ -205,8 +205,8 @@ def _mark(attempt: Attempt, record: KeyRecord) -> KeyState:
     return KeyState.COMPROMISED
 
 
-def _succeed(changes: Changes, attempt: Attempt, record: KeyRecord, versions: list[KeyRecord]) -> int | None:
-    """Put the next version in force if ``record`` was; return it."""
+def succeed(changes: Changes, attempt: Attempt, record: KeyRecord, versions: list[KeyRecord]) -> int | None:
+    """Put the next version in force if ``record`` was, whose row says something else by now; return it."""
     if record.state is not KeyState.ACTIVE:
         return None
     version = max(known.version for known in versions) + 1
@@ -228,7 +228,8 @@ def _active(versions: list[KeyRecord]) -> int:
     raise NotFoundError("there is no such key in force")
 
 
-def _replaced(record: KeyRecord, successor: int | None) -> Also:
+def replaced(record: KeyRecord, successor: int | None) -> Also:
+    """Return the entry that says which version took the place of ``record``, if one did."""
     if successor is None:
         return ()
     said = {**named(record.kind.value, record.scope), "from": str(record.version), "to": str(successor)}

@@ -38,10 +38,10 @@ def due_dates(standing: Standing, now_us: int) -> list[Due]:
     return sorted(found, key=lambda due: due.at_us)
 
 
-def worst(dates: Iterable[Due]) -> Light:
-    """Return the light of the key that is latest."""
-    lights = {due.light for due in dates}
-    return next((light for light in (Light.RED, Light.YELLOW) if light in lights), Light.GREEN)
+def worst(lights: Iterable[Light]) -> Light:
+    """Return the most urgent of ``lights``."""
+    shown = set(lights)
+    return next((light for light in (Light.RED, Light.YELLOW) if light in shown), Light.GREEN)
 
 
 def _due(key: KeyInUse, days: int, now_us: int) -> Due:

@@ -40,6 +40,8 @@ class Portion:
     version: int
     changed: list[tuple[int, bytes, bytes]]
     broken: list[int]
+    waiting: int
+    """Those of people with a data key on a suspended epoch."""
     last: tuple[int, ...] | None
     remaining: int
 
@@ -71,22 +73,26 @@ def prepare(connection: Connection, standing: Standing, job: JobRow, size: int) 
     active = standing.keyring.lookup(job.target)
     (after,) = cursors.parse(job.cursor, NUMBERS, job.done).at
     found = rows.read_older(connection, shelf, active.version, after=after, limit=size)
-    keys = data_keys_of(connection, standing.keyring, {row.subject_id for row in found})
+    keys, shut = data_keys_of(connection, standing.keyring, {row.subject_id for row in found})
     part = context_part(standing, job.target)
     changed = []
     broken = []
+    waiting = 0
     for row in found:
         text = opened(row, keys.get(row.subject_id, ()), standing, part)
-        if text is None:
-            broken.append(row.id)
-        else:
+        if text is not None:
             changed.append((row.id, row.digest, active.digest(text)))
+        elif row.subject_id in shut:
+            waiting += 1
+        else:
+            broken.append(row.id)
     ended = len(found) < size
     return Portion(
         shelf=shelf,
         version=active.version,
         changed=changed,
         broken=broken,
+        waiting=waiting,
         last=None if ended else (found[-1].id,),
         remaining=rows.count_older(connection, shelf, active.version) if ended else 0,
     )
@@ -95,7 +101,7 @@ def prepare(connection: Connection, standing: Standing, job: JobRow, size: int) 
 def write(connection: Connection, job: JobRow, portion: Portion, *, now_us: int) -> JobRow:
     """Write ``portion`` in the open transaction; return the job as it is after it."""
     changed = rows.replace_digests(connection, portion.shelf, portion.version, portion.changed)
-    after = replace(job, done=job.done + changed, failed=job.failed + len(portion.broken))
+    after = replace(job, done=job.done + changed, failed=job.failed + len(portion.broken) + portion.waiting)
     return after_portion(after, portion.last, portion.remaining - changed, NUMBERS, now_us=now_us)
 
 
@@ -113,18 +119,21 @@ def context_part(standing: Standing, scope: str) -> bytes:
 
 def data_keys_of(
     connection: Connection, keyring: Keyring, subject_ids: set[int]
-) -> dict[int, tuple[DataKey, ...]]:
-    """Return the data keys of each subject that open where they stand."""
+) -> tuple[dict[int, tuple[DataKey, ...]], frozenset[int]]:
+    """Return the data keys of each subject that open where they stand, and who has one that is suspended."""
     found: dict[int, tuple[DataKey, ...]] = {}
+    shut: set[int] = set()
     for subject_id, generation, epoch, wrapped, state in key_rows.read_data_keys_of(connection, subject_ids):
         if state is None:
             continue
         try:
             key = keyring.epoch(epoch).unwrap(Binding(subject_id, generation, state), wrapped)
         except KeysError:
+            if epoch in keyring.suspended_epochs:
+                shut.add(subject_id)
             continue
         found[subject_id] = (*found.get(subject_id, ()), key)
-    return found
+    return found, frozenset(shut)
 
 
 def opened(row: DigestRow, keys: Sequence[DataKey], standing: Standing, part: bytes) -> str | None:

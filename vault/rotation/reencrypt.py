@@ -152,12 +152,16 @@ class _Resealing:
 
     def unwrap(self, found: Iterable[GenerationRow], *, finished: Collection[int]) -> None:
         """Take the data keys of everybody; make the next one where the newest is suspect."""
-        compromised = self._standing.keyring.compromised_epochs
+        keyring = self._standing.keyring
+        compromised = keyring.compromised_epochs
         for subject_id, group in groupby(found, key=lambda row: row.subject_id):
             keys = list(group)
             suspect = frozenset(row.generation for row in keys if row.suspect or row.epoch in compromised)
             if subject_id in finished:
                 self._portion.seen += len(suspect)
+            if not keyring.suspended_epochs.isdisjoint(row.epoch for row in keys):
+                # They wait until that opens again, and count as failed till then.
+                continue
             try:
                 self._held[subject_id] = self._hold(keys, suspect)
             except KeysError:

@@ -54,9 +54,10 @@ def outstanding(connection: Connection, keyring: Keyring) -> int:
     """Count the data keys that hang on another epoch than the active one.
 
     Those on a compromised epoch do not count and do not move: that would only
-    hide that their values are to be sealed anew.
+    hide that their values are to be sealed anew. Nor do those on a suspended one,
+    which do not open.
     """
-    stay = {keyring.active_epoch().epoch, *keyring.compromised_epochs}
+    stay = _staying(keyring)
     return sum(count for version, count in rows.count_data_keys(connection).items() if version not in stay)
 
 
@@ -65,7 +66,7 @@ def prepare(connection: Connection, standing: Standing, job: JobRow, size: int) 
     keyring = standing.keyring
     active = keyring.active_epoch()
     subject, generation = cursors.parse(job.cursor, NUMBERS, job.done).at
-    stay = {active.epoch, *keyring.compromised_epochs}
+    stay = _staying(keyring)
     found = rows.read_data_keys_outside(connection, stay, after=(subject, generation), limit=size)
     changed = []
     broken = []
@@ -91,6 +92,10 @@ def prepare(connection: Connection, standing: Standing, job: JobRow, size: int) 
         last=None if ended else (found[-1][0], found[-1][1]),
         remaining=outstanding(connection, keyring) if ended else 0,
     )
+
+
+def _staying(keyring: Keyring) -> set[int]:
+    return {keyring.active_epoch().epoch, *keyring.compromised_epochs, *keyring.suspended_epochs}
 
 
 def write(connection: Connection, job: JobRow, portion: Portion, *, now_us: int) -> JobRow:

@@ -1,4 +1,4 @@
-"""Keys: list, rotate, compromise, re-wrap, re-encrypt, census, destroy."""
+"""Keys: list, rotate, suspend, compromise, re-wrap, re-encrypt, census, destroy."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from keys.keyring import KeyKind
 from vault.access.changes import Changes, Made
 from vault.access.entries import Request
 from vault.lifecycle.bound import Bound, Part, read_bound
-from vault.rotation import census, compromise, destruction, epochs, jobs
+from vault.rotation import census, compromise, destruction, epochs, jobs, suspension
 from vault.rotation.census import Hanging
 from vault.rotation.compromise import Compromised
 from vault.rotation.destruction import Proposed
 from vault.rotation.epochs import KeyInfo, Rotated
 from vault.rotation.jobs import JobView
+from vault.rotation.suspension import Doubted
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,19 @@ class Keys:
         Raises AccessDeniedError, InvalidInputError, NotFoundError.
         """
         return epochs.rotate(self._changes, replace(request, reason=reason), KeyKind(kind), scope)
+
+    def suspend(self, request: Request, *, kind: str, version: int, reason: str) -> Made[Doubted]:
+        """Have nothing open under a wrapping key until it is resumed or known to be compromised.
+
+        Raises AccessDeniedError, ConflictError, InvalidInputError, NotFoundError.
+        """
+        asked = replace(request, reason=reason)
+        return suspension.suspend(self._changes, asked, kind=KeyKind(kind), version=version)
+
+    def resume(self, request: Request, *, kind: str, version: int, reason: str) -> Made[Doubted]:
+        """Have what hangs on a suspended wrapping key open again. Raises as ``suspend`` does."""
+        asked = replace(request, reason=reason)
+        return suspension.resume(self._changes, asked, kind=KeyKind(kind), version=version)
 
     def compromise(
         self,
@@ -122,6 +136,7 @@ class Keys:
 __all__ = [
     "Bound",
     "Compromised",
+    "Doubted",
     "Hanging",
     "JobView",
     "KeyInfo",

@@ -65,11 +65,14 @@ class Status:
     log_key: str
     health: Health
     keys: Light
-    """How late the latest key is to be replaced; red while a key is compromised or a data key suspect."""
+    """How late the latest key is to be replaced; red while a key is compromised or a data key suspect.
+    At least yellow while one is suspended."""
     late: tuple[str, ...]
     """Names of the keys whose cryptoperiod is over."""
     compromised: tuple[str, ...]
     """Names of the keys that somebody else may have; ``data_key`` where data keys are marked suspect."""
+    suspended: tuple[str, ...]
+    """Names of the keys that open nothing until somebody knows whether they are safe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +183,10 @@ class Vault:
 
     def _status(self, connection: Connection) -> Status:
         counter = self._database.counter(connection)
-        dates = due_dates(self.standings.current, self.now_us())
-        compromised = self.standings.current.compromised + (("data_key",) if any_marked(connection) else ())
+        standing = self.standings.current
+        dates = due_dates(standing, self.now_us())
+        compromised = standing.compromised + (("data_key",) if any_marked(connection) else ())
+        lights = [Light.RED] if compromised else [due.light for due in dates]
         return Status(
             vault_id=counter.vault_id.hex(),
             database=self._database.dialect,
@@ -191,9 +196,10 @@ class Vault:
             next_index=counter.next_index,
             log_key=self.audit.public_key(),
             health=self.upkeep.health,
-            keys=Light.RED if compromised else worst(dates),
+            keys=worst([*lights, Light.YELLOW] if standing.suspended else lights),
             late=tuple(due.name for due in dates if due.light is not Light.GREEN),
             compromised=compromised,
+            suspended=standing.suspended,
         )
 
     def show_status(self, request: Request) -> Made[Status]:

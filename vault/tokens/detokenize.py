@@ -7,11 +7,11 @@ has not looked once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from hmac import compare_digest
 from typing import Final
 
-from keys.envelope import DataKey, generation_of
+from keys.envelope import generation_of
 from keys.errors import KeysError, MalformedError
 from keys.padding import unpad
 from keys.tokens import DecodedToken, TokenBatch, misspelt
@@ -20,6 +20,7 @@ from vault.access.standing import FieldSlot
 from vault.audit.packing import NO_SUBJECT, NO_TOKEN, Items
 from vault.audit.receipt import Receipt, Withheld
 from vault.domain.actions import Action
+from vault.domain.errors import KeySuspendedError
 from vault.domain.model import Actor, Origin, Reveal, SubjectState
 from vault.storage.hot import TokenRow
 from vault.tokens.kinds import ERASED, REVOKED, SPENT, Spending, gone, kind_of
@@ -31,11 +32,12 @@ from vault.tokens.work import Bench, HotWork, Needs, Reads, Result, require_size
 
 UNKNOWN: Final = "unknown_token"
 RESTRICTED: Final = "subject_restricted"
+SUSPENDED: Final = KeySuspendedError.code
 TAMPERED: Final = "tamper_detected"
 
 EXPLAINED: Final = {
     code: {"code": code, "field": "token", "rule": code}
-    for code in (UNKNOWN, REVOKED, SPENT, ERASED, RESTRICTED, TAMPERED)
+    for code in (UNKNOWN, REVOKED, SPENT, ERASED, RESTRICTED, SUSPENDED, TAMPERED)
 }
 
 Opened = tuple[FieldSlot, str]
@@ -232,22 +234,25 @@ def open_value(row: TokenRow, slot: FieldSlot, subject: SubjectKeys | None, benc
         return TAMPERED
     if subject.state is not SubjectState.OPEN:
         return RESTRICTED
+    if subject.suspended and _generation(envelope) in subject.suspended:
+        return SUSPENDED
     keys = subject.by_generation
     try:
         # A key refuses an envelope of another generation, so with one key there is nothing to look up.
-        key = keys[subject.newest] if len(keys) == 1 else keys[generation_of(envelope)]
+        key = subject.sole or keys[generation_of(envelope)]
         context = bench.standing.value_context.value(subject_id, slot.context_part, record_id)
         return slot, unpad(key.open(context, envelope))
     except (KeysError, KeyError):
-        if _is_of_none(envelope, keys):
+        generation = _generation(envelope)
+        if generation is not None and generation not in keys:
             bench.missing.add((subject_id, envelope))
         bench.alarms.append(Alarm("token", str(record_id)))
         return TAMPERED
 
 
-def _is_of_none(envelope: bytes, keys: Mapping[int, DataKey]) -> bool:
-    """Say whether the envelope names a generation that is not among ``keys``."""
+def _generation(envelope: bytes) -> int | None:
+    """Return the generation that an envelope names, None where it is none."""
     try:
-        return generation_of(envelope) not in keys
+        return generation_of(envelope)
     except KeysError:
-        return False
+        return None

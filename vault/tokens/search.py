@@ -17,10 +17,10 @@ from vault.access.standing import FieldSlot
 from vault.audit.packing import Items
 from vault.audit.receipt import Receipt
 from vault.domain.actions import Action
-from vault.domain.errors import LimitExceededError, TooManyAttemptsError
+from vault.domain.errors import KeySuspendedError, LimitExceededError, TooManyAttemptsError
 from vault.domain.model import Actor, Origin
 from vault.storage.hot import MatchRow
-from vault.tokens.detokenize import open_value
+from vault.tokens.detokenize import SUSPENDED, open_value
 from vault.tokens.drafts import refused
 from vault.tokens.kinds import kind_of
 from vault.tokens.requests import SearchRequest
@@ -123,7 +123,7 @@ class SearchWork(HotWork):
         needs.subjects.update(row[2] for row in self._matches)
 
     def complete(self, bench: Bench) -> None:
-        """See the base. Raises LimitExceededError, TooManyAttemptsError."""
+        """See the base. Raises LimitExceededError, TooManyAttemptsError, KeySuspendedError."""
         slot = self._slot
         assert slot is not None  # begin finds it
         # Once more: others of this unit may have missed since it began.
@@ -168,6 +168,9 @@ class SearchWork(HotWork):
         if row is None:
             return None
         opened = open_value(row, self._slot, subject, bench)
+        if opened == SUSPENDED:
+            # An answer without it would say that nobody has this value.
+            raise KeySuspendedError("a token of this value is sealed under a suspended key")
         if isinstance(opened, str):
             return None
         kind = kind_of(row)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from keys.datakeys import Binding
+from keys.datakeys import Binding, epoch_of
 from keys.envelope import DataKey
 from keys.errors import DecryptionError, KeysError
 from keys.keyring import Keyring
@@ -46,13 +46,15 @@ class SubjectKeys:
     """The key of an intact, open subject that has just one. A batch looks at this and at nothing else."""
     suspect: frozenset[int] = NONE
     """Generations that somebody else may have: they open, and seal nothing more (envelope.md 4.8)."""
+    suspended: frozenset[int] = NONE
+    """Generations whose epoch is suspended: they are not among the keys, and that is no tampering."""
     sealing: DataKey | None = None
     """The newest key, unless it is suspect: then what is new needs one that has to be made first."""
 
     def ready(self) -> SubjectKeys:
         """Return itself, with ``sole`` and ``sealing`` as everything else has it."""
-        whole = not self.broken and self.state is SubjectState.OPEN and len(self.by_generation) == 1
-        self.sole = self.by_generation[self.newest] if whole else None
+        whole = not (self.broken or self.suspended) and self.state is SubjectState.OPEN
+        self.sole = self.by_generation[self.newest] if whole and len(self.by_generation) == 1 else None
         self.sealing = None if self.newest in self.suspect else self.by_generation.get(self.newest)
         return self
 
@@ -103,7 +105,7 @@ class SubjectKeyCache:
 
 def _unwrap(rows: Sequence[KeyRow], keyring: Keyring) -> list[SubjectKeys]:
     subjects: dict[int, SubjectKeys] = {}
-    compromised = keyring.compromised_epochs
+    compromised, suspended = keyring.compromised_epochs, keyring.suspended_epochs
     for subject_id, generation, epoch, wrapped, state, log_subject, nonce, kind, suspect in rows:
         subject = subjects.get(subject_id)
         if subject is None:
@@ -120,8 +122,12 @@ def _unwrap(rows: Sequence[KeyRow], keyring: Keyring) -> list[SubjectKeys]:
                 raise DecryptionError
             if generation is None or epoch is None or wrapped is None:
                 continue
-            binding = Binding(subject_id, generation, state)
-            subject.by_generation[generation] = keyring.epoch(epoch).unwrap(binding, bytes(wrapped))
+            if epoch in suspended:
+                subject.suspended |= {generation}
+                _require_under(epoch, bytes(wrapped))
+            else:
+                binding = Binding(subject_id, generation, state)
+                subject.by_generation[generation] = keyring.epoch(epoch).unwrap(binding, bytes(wrapped))
         except (KeysError, ValueError):
             subject.broken = True
         if generation is None:
@@ -130,3 +136,9 @@ def _unwrap(rows: Sequence[KeyRow], keyring: Keyring) -> list[SubjectKeys]:
         if suspect or epoch in compromised:
             subject.suspect |= {generation}
     return [subject.ready() for subject in subjects.values()]
+
+
+def _require_under(epoch: int, wrapped: bytes) -> None:
+    """Raise KeysError unless the header names ``epoch``: more cannot be said of what stays wrapped."""
+    if epoch_of(wrapped) != epoch:
+        raise DecryptionError

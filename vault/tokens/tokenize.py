@@ -18,6 +18,7 @@ from vault.audit.receipt import Receipt
 from vault.domain.actions import Action
 from vault.domain.errors import (
     IdempotencyConflictError,
+    KeySuspendedError,
     SubjectErasedError,
     SubjectRestrictedError,
     TamperDetectedError,
@@ -195,7 +196,8 @@ class TokenizeWork(HotWork):
             if keys is None or named is None:
                 return
             subject.existed = True
-            if not keys.broken and open_reference(keys, named[1], bench) != subject.reference:
+            intact = not keys.broken and not keys.suspended
+            if intact and open_reference(keys, named[1], bench) != subject.reference:
                 # The digest was moved: without this an import would write into another person.
                 bench.alarms.append(Alarm("subject", str(keys.id)))
                 raise TamperDetectedError("the external reference does not verify")
@@ -208,6 +210,8 @@ class TokenizeWork(HotWork):
             raise SubjectErasedError("the subject was erased")
         if keys.state is not SubjectState.OPEN:
             raise SubjectRestrictedError("processing of this subject is restricted")
+        if keys.suspended:
+            raise KeySuspendedError("a key of this subject is suspended")
         subject.keys = keys
 
     def _pack(self, bench: Bench) -> None:

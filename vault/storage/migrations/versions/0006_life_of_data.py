@@ -13,6 +13,25 @@ depends_on = None
 KEYED = ("session", "credential", "invitation")
 """Tables whose rows hold a digest under the session key."""
 
+MOVES = (
+    ("pre_activation", "active"),
+    ("pre_activation", "compromised"),
+    ("pre_activation", "destroyed"),
+    ("active", "suspended"),
+    ("active", "deactivated"),
+    ("active", "compromised"),
+    ("suspended", "active"),
+    ("suspended", "deactivated"),
+    ("suspended", "compromised"),
+    ("deactivated", "compromised"),
+    ("deactivated", "destroyed"),
+    ("compromised", "destroyed"),
+)
+"""Moves of a key's state until now, as in 0003."""
+
+DOUBTED = ("deactivated", "suspended")
+"""A key that was replaced and still reads may be suspended, too (docs/formats/envelope.md 10.3)."""
+
 
 def upgrade() -> None:
     _erasure()
@@ -30,12 +49,14 @@ def upgrade() -> None:
     op.add_column("root_key", sa.Column("ended_at", sa.BigInteger(), nullable=True))
     _words("approval", "kind", "'enrolment','grant','key','erasure','lifting'")
     _words("job", "kind", "'rewrap','redigest','reseal','reencrypt'")
+    _moves(*MOVES, DOUBTED)
 
 
 def downgrade() -> None:
     # A token of another kind is refused by an older release; an erasure would be forgotten by it.
     if op.get_bind().execute(sa.text("SELECT count(*) FROM tombstone")).scalar_one():
         raise RuntimeError("people were erased here: an older release could bring them back")
+    _moves(*MOVES)
     op.execute("DELETE FROM job WHERE kind IN ('reseal','reencrypt')")
     _words("job", "kind", "'rewrap','redigest'")
     op.execute("DELETE FROM approval WHERE kind IN ('erasure','lifting')")
@@ -53,6 +74,36 @@ def downgrade() -> None:
     op.drop_table("audience")
     op.drop_table("certificate")
     op.drop_table("tombstone")
+
+
+def _moves(*moves: tuple[str, str]) -> None:
+    """Let the trigger of 0003 allow these and no others."""
+    legal = " OR ".join(f"(OLD.state = '{old}' AND NEW.state = '{new}')" for old, new in moves)
+    revived = "OLD.state = 'destroyed' AND OLD.wrapped <> NEW.wrapped"
+    if op.get_bind().dialect.name == "postgresql":
+        renamed = "(OLD.kind, OLD.scope, OLD.version) IS DISTINCT FROM (NEW.kind, NEW.scope, NEW.version)"
+        op.execute(
+            f"""
+            CREATE OR REPLACE FUNCTION key_moves() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF TG_OP = 'DELETE' OR {renamed} OR ({revived}) OR (OLD.state <> NEW.state AND NOT ({legal}))
+                THEN
+                    RAISE EXCEPTION 'a key cannot make this move' USING ERRCODE = 'check_violation';
+                END IF;
+                RETURN NEW;
+            END $$
+            """
+        )
+        return
+    op.execute("DROP TRIGGER key_moves")
+    op.execute(
+        f"""
+        CREATE TRIGGER key_moves BEFORE UPDATE ON key FOR EACH ROW
+        WHEN OLD.kind IS NOT NEW.kind OR OLD.scope IS NOT NEW.scope OR OLD.version IS NOT NEW.version
+            OR ({revived}) OR (OLD.state <> NEW.state AND NOT ({legal}))
+        BEGIN SELECT RAISE(ABORT, 'a key cannot make this move'); END
+        """
+    )
 
 
 def _erasure() -> None:
