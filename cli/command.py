@@ -64,9 +64,18 @@ def attach(
         inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
         for option, annotation, default in options
     ]
+
+    @functools.wraps(run)
+    def stoppable(**values: Any) -> None:
+        try:
+            run(**values)
+        except KeyboardInterrupt:
+            # Typer would make of it an exit code that nothing is said about.
+            raise typer.Abort from None
+
     # Typer asks inspect, and inspect looks here first.
-    run.__dict__["__signature__"] = signature.replace(parameters=[*own, *shared])
-    app.command(name, epilog=_epilog(examples))(run)
+    stoppable.__dict__["__signature__"] = signature.replace(parameters=[*own, *shared])
+    app.command(name, epilog=_epilog(examples))(stoppable)
 
 
 def _epilog(examples: Sequence[str]) -> str:

@@ -37,6 +37,7 @@ from cli.remote import (
 )
 
 ABOUT: Final = "An access-controlled vault for personal data."
+STOPPED: Final = Failure("interrupted", "stopped; what was asked for may be done all the same", INTERRUPTED)
 HELP: Final = "Usage: "
 """How a page of help begins."""
 
@@ -100,7 +101,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         ended = build()(list(arguments), prog_name="piivault", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        ended = INTERRUPTED
+        return _fail(STOPPED, arguments)
     except typer.TyperException as error:
         return _fail(_usage(error), arguments)
     except BrokenPipeError:

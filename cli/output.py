@@ -153,14 +153,14 @@ def _visible(character: str) -> str:
 
 
 def moment(value: object) -> str:
-    """Return a time of an answer to the second, in the zone of this host."""
+    """Return a time of an answer to the second, in the zone of this host, with its offset."""
     if not isinstance(value, str):
         return cell(value)
     try:
         at = datetime.fromisoformat(value)
     except ValueError:
         return shown(value)
-    return at.replace(tzinfo=at.tzinfo or UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return at.replace(tzinfo=at.tzinfo or UTC).astimezone().isoformat(" ", "seconds")
 
 
 def private_file(path: Path) -> IO[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from cli.command import add
+from cli.errors import INTERRUPTED
 from cli.local.homes import Home, home_of
 from cli.local.unsealing import UnsealFd, asker
 from cli.output import Output
@@ -81,14 +82,24 @@ def serve(
     settings = Settings.load(home_of(home))
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
 
+    announced = False
+
     def announce(url: str) -> None:
+        nonlocal announced
+        announced = True
         if out.as_json:
             out.document({"url": url})
         else:
             out.line(f"listening on {url}")
             sys.stdout.flush()
 
-    run_server(settings, announce, asker(unseal_fd))
+    try:
+        run_server(settings, announce, asker(unseal_fd))
+    except KeyboardInterrupt:
+        if not announced:
+            raise
+        # It has served, and has closed the vault in order: that is how it ends, and no failure.
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def run_server(settings: Settings, announce: Callable[[str], None], ask: Ask | None = None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -63,13 +63,15 @@ _CODES = frozenset({KeyKind.AUTHORITY, KeyKind.LOG_MAC, KeyKind.SESSION, KeyKind
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """A key as it is stored: wrapped under the root key, which binds everything here but the state."""
+    """A key as it is stored: wrapped under the root key, which binds its kind, scope and version."""
 
     kind: KeyKind
     scope: str
     version: int
     state: KeyState
     wrapped: bytes = field(repr=False)
+    public: bytes = b""
+    """Public half of a log signing key, for whoever has no root key. Nothing binds it (envelope.md 10.9)."""
 
     @property
     def name(self) -> str:
@@ -80,13 +82,14 @@ class KeyRecord:
 def generate_key(kind: KeyKind, scope: str, version: int, *, vault_id: bytes, root: KeySealer) -> KeyRecord:
     """Return a new random key, wrapped, in state pre_activation; the caller moves it on.
 
-    Raises MalformedError (key_version, scope, vault_id, text, part_length),
+    Raises MalformedError (key_version, scope, key_name, vault_id, text, part_length),
     WrapperUnavailableError.
     """
     record = KeyRecord(kind, scope, version, KeyState.PRE_ACTIVATION, b"")
     _require_named_well(record)
-    wrapped = root.wrap(SecretBytes(os.urandom(KEY_LENGTH)), root_context(vault_id, record))
-    return KeyRecord(kind, scope, version, KeyState.PRE_ACTIVATION, wrapped)
+    material = SecretBytes(os.urandom(KEY_LENGTH))
+    public = SigningKey(scope, material).public if kind is KeyKind.LOG_SIGNING else b""
+    return replace(record, wrapped=root.wrap(material, root_context(vault_id, record)), public=public)
 
 
 def rewrap_key(record: KeyRecord, *, vault_id: bytes, old: KeySealer, new: KeySealer) -> KeyRecord:
@@ -95,8 +98,7 @@ def rewrap_key(record: KeyRecord, *, vault_id: bytes, old: KeySealer, new: KeySe
     Raises DecryptionError, WrapperUnavailableError.
     """
     context = root_context(vault_id, record)
-    wrapped = new.wrap(old.unwrap(record.wrapped, context), context)
-    return KeyRecord(record.kind, record.scope, record.version, record.state, wrapped)
+    return replace(record, wrapped=new.wrap(old.unwrap(record.wrapped, context), context))
 
 
 def open_signing_key(record: KeyRecord, *, vault_id: bytes, root: KeySealer) -> SigningKey:

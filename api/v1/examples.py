@@ -232,7 +232,7 @@ _SHAPES: Final[tuple[msgspec.Struct, ...]] = (
         approval=APPROVAL,
         note="piivault/…/certificate\ncertificate: crt_…\n…",
     ),
-    told.RotatedAnswer(old=1, new=2),
+    told.RotatedAnswer(old=1, new=2, **LOGGED),
     told.JobAnswer(job=_JOB, **LOGGED),
     told.JobList(items=(_JOB,), **LOGGED),
     told.CensusAnswer(

@@ -23,7 +23,7 @@ router: Final = APIRouter(tags=["keys"])
 )
 def list_keys(call: Asked) -> Response:
     """Every key and its state, never its material; and when copies of the database of today are dead."""
-    listing = call.vault.keys.listing(call.request)
+    listing = call.vault.keys.list(call.request)
     bound = _bound(listing.bound, call.request.now_us)
     return answer(told.KeyList(items=tuple(map(_key, listing.keys)), bound=bound))
 
@@ -45,8 +45,8 @@ def rotate_keys(
 
     The rest moves with ``rewrap``, ``redigest`` or ``reseal``, or ends by itself: see the census.
     """
-    rotated = call.vault.keys.rotate(call.request, kind=body.kind, scope=body.scope, reason=body.reason)
-    return answer(told.RotatedAnswer(rotated.old, rotated.new))
+    made = call.vault.keys.rotate(call.request, kind=body.kind, scope=body.scope, reason=body.reason)
+    return answer(told.RotatedAnswer(made.value.old, made.value.new, **logged(made)))
 
 
 @router.post(

@@ -78,7 +78,8 @@ def export_entries(call: Asked, start: Index = 0) -> Response:
 def show_key(call: Asked) -> Response:
     """Show the key. Note it down elsewhere: one that comes with what it is to verify proves nothing.
 
-    After a rotation ``keys`` has the one before as well: both sign until that is destroyed.
+    After a rotation ``keys`` has the one before as well: both sign until that is destroyed. A sealed
+    process says what stands in the database and has checked nothing.
     """
     keys = call.vault.audit.public_keys()
     views = (told.LogKeyView(key.vkey, moment(key.since_us), moment_or_none(key.replaced_us)) for key in keys)

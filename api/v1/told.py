@@ -237,7 +237,7 @@ class KeyList(Answer, frozen=True):
     bound: BoundView
 
 
-class RotatedAnswer(Answer, frozen=True):
+class RotatedAnswer(Logged, frozen=True):
     """Versions before and after."""
 
     old: int

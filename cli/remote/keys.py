@@ -68,6 +68,7 @@ def list_keys(server: Server, out: Output) -> None:
 
     For administrators. Below the table: the day by which copies of the database
     of today are dead under the cryptoperiods in force, and the keys it hangs on.
+    Days are those of UTC; a time stands with its offset.
     """
     answer = server.get("/v1/keys")
     if out.as_json:

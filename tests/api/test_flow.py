@@ -121,7 +121,11 @@ def test_reviewer_reads_the_log_and_exports_it(each_world: World) -> None:
 def test_rotation_finishes(each_world: World) -> None:
     each_world.ok(each_world.tokenize(PHONE, "010-8765-4321"))
     admin, client = each_world.admin, each_world.client
-    assert each_world.ok(client.post("/v1/keys/rotate", headers=admin)) == {"old": 1, "new": 2}
+    rotated = each_world.ok(client.post("/v1/keys/rotate", headers=admin))
+    assert (rotated["old"], rotated["new"]) == (1, 2)
+    reviewer = each_world.log_in(each_world.hire("reviewer"))
+    entry = each_world.ok(client.get(f"/v1/audit/entries/{rotated['log_index']}", headers=reviewer))
+    assert (entry["action"], entry["leaf_hash"]) == ("key:rotate", rotated["leaf_hash"])
     started = each_world.ok(client.post("/v1/keys/rewrap", headers=admin))
     assert (started["job"]["target"], started["job"]["total"]) == ("2", 2)
     (job,) = eventually(

@@ -121,6 +121,22 @@ def test_whatever_happens_ends_in_one_line(
     assert "1234" not in ran.err + ran.out
 
 
+def test_an_interrupt_is_one_line_and_with_json_one_object(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_path: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cli.status.local_state", stop)
+    ran = command("status", "--home", "/nonexistent", "--json")
+    assert ran.code == 130
+    assert ran.json["error"]["code"] == "interrupted"
+    assert ran.json["exit_code"] == 130
+    assert ran.err.strip() == f"piivault: interrupted: {ran.json['error']['detail']}"
+    plain = command("status", "--home", "/nonexistent")
+    assert (plain.code, plain.out, plain.err) == (130, "", ran.err)
+
+
 def test_a_password_left_untyped_is_an_interrupt(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def end(*_: object) -> str:
         raise EOFError

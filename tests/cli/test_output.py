@@ -44,9 +44,9 @@ def test_moments(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("TZ", "Asia/Seoul")
     time.tzset()
-    assert moment("2026-12-01T00:00:00.123456+00:00") == "2026-12-01 09:00:00"
-    assert moment("2026-12-01T00:00:00.123456Z") == "2026-12-01 09:00:00"
-    assert moment("2026-12-01T00:00:00") == "2026-12-01 09:00:00"
+    assert moment("2026-12-01T00:00:00.123456+00:00") == "2026-12-01 09:00:00+09:00"
+    assert moment("2026-12-01T00:00:00.123456Z") == "2026-12-01 09:00:00+09:00"
+    assert moment("2026-12-01T00:00:00") == "2026-12-01 09:00:00+09:00"
     assert moment(None) == "-"
     assert moment("someday") == "someday"
     monkeypatch.delenv("TZ")

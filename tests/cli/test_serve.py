@@ -138,6 +138,22 @@ def test_serves_until_it_is_terminated(settings: Settings) -> None:
         assert server.wait(20) in {0, -signal.SIGTERM}
 
 
+def test_an_interrupt_is_how_it_ends(settings: Settings) -> None:
+    with _running("--home", str(settings.home)) as (_, server):
+        server.send_signal(signal.SIGINT)
+        assert server.wait(20) == 130
+        assert server.communicate() == ("", "")
+
+
+def test_an_interrupt_before_it_serves_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cli.serve.run_server", stop)
+    with pytest.raises(KeyboardInterrupt):
+        serve(Output(), home=settings.home)
+
+
 def test_workers_share_an_address(tmp_path: Path, migrated_postgres_url: str) -> None:
     settings = _vault(tmp_path / "home", migrated_postgres_url)
     with _running("--home", str(settings.home), "--workers", "2") as (url, server):

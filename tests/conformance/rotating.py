@@ -21,9 +21,8 @@ def second_administrator(counter: Counter) -> None:
 
 def rotate(counter: Counter, kind: str, *, scope: str = "") -> Rotated:
     """Put the next version of a key in force."""
-    return counter.vault.keys.rotate(
-        counter.furnished.request(counter.actor("admin")), kind=kind, scope=scope
-    )
+    request = counter.furnished.request(counter.actor("admin"))
+    return counter.vault.keys.rotate(request, kind=kind, scope=scope).value
 
 
 def start_reseal(counter: Counter, kind: str) -> JobView:

@@ -9,9 +9,13 @@ from sqlalchemy import update
 
 from tests.conformance.counter import Counter
 from vault.access.identities import DAY_US
+from vault.access.standing import Standing
 from vault.assembly import Sealing, change_root_key
 from vault.lifecycle.bound import Bound, Part, read_bound
+from vault.rotation import epochs
+from vault.rotation.epochs import KeyInfo
 from vault.storage import tables
+from vault.storage.database import Connection
 
 PERIODS = {"wrapping": 365, "lookup": 730, "root": 365}
 
@@ -107,6 +111,25 @@ def test_nothing_to_go_by_is_no_day() -> None:
 
 
 def test_keys_list_shows_it_with_its_parts(counter: Counter) -> None:
-    listing = counter.vault.keys.listing(counter.furnished.request(counter.actor("admin")))
+    listing = counter.vault.keys.list(counter.furnished.request(counter.actor("admin")))
     assert listing.bound == bound(counter)
     assert len(listing.keys) >= len(listing.bound.parts) - 1
+
+
+def test_keys_list_takes_both_from_one_state_of_the_database(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rotation that comes between the two looks is in neither."""
+    first = epochs.list_keys
+
+    def then_rotate(connection: Connection, standing: Standing, now_us: int) -> list[KeyInfo]:
+        infos = first(connection, standing, now_us)
+        counter.vault.keys.rotate(counter.furnished.request(counter.actor("admin")))
+        return infos
+
+    monkeypatch.setattr(epochs, "list_keys", then_rotate)
+    listing = counter.vault.keys.list(counter.furnished.request(counter.actor("admin")))
+    shown = [info.version for info in listing.keys if info.kind == "wrapping"]
+    parts = [one.name for one in listing.bound.parts if one.name.startswith("wrapping")]
+    assert (shown, parts) == ([1], ["wrapping//1"])
+    assert part(counter, "wrapping//2").state == "active"

@@ -18,7 +18,7 @@ def _lights(counter: Counter) -> tuple[str, tuple[str, ...]]:
 
 
 def _wrapping(counter: Counter) -> dict[int, KeyInfo]:
-    infos = counter.vault.keys.list(counter.furnished.request(counter.actor("admin")))
+    infos = counter.vault.keys.list(counter.furnished.request(counter.actor("admin"))).keys
     return {info.version: info for info in infos if info.kind == "wrapping"}
 
 
@@ -46,7 +46,7 @@ def test_a_rotation_begins_a_new_period(counter: Counter) -> None:
 
 
 def test_token_keys_have_no_period(counter: Counter) -> None:
-    infos = counter.vault.keys.list(counter.furnished.request(counter.actor("admin")))
+    infos = counter.vault.keys.list(counter.furnished.request(counter.actor("admin"))).keys
     assert {info.kind for info in infos if info.due_at is None} == {"token"}
 
 

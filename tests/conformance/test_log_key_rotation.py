@@ -335,7 +335,7 @@ def test_the_dates_are_those_of_the_kinds(two: Counter) -> None:
 
 
 def _infos(counter: Counter) -> list[Any]:
-    return counter.vault.keys.list(counter.furnished.request(counter.actor("admin")))
+    return counter.vault.keys.list(counter.furnished.request(counter.actor("admin"))).keys
 
 
 def test_a_sweep_that_is_behind_looks_again_and_raises_no_alarm(two: Counter) -> None:

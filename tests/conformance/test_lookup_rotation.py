@@ -18,7 +18,7 @@ REFERENCES = "ref/member"
 
 def _rotate(counter: Counter, scope: str = PHONE, *, kind: str = "lookup") -> tuple[int, int]:
     request = counter.furnished.request(counter.actor("admin"))
-    rotated = counter.vault.keys.rotate(request, kind=kind, scope=scope)
+    rotated = counter.vault.keys.rotate(request, kind=kind, scope=scope).value
     return rotated.old, rotated.new
 
 

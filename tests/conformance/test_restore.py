@@ -11,6 +11,7 @@ import pytest
 from keys.secret import SecretText
 from tests.conformance.counter import PHONE, Counter
 from tests.conformance.suspicion import generations, resume, suspend, values_of
+from tests.conformance.test_public_keys import without_keys
 from tests.conformance.yard import Yard, clear, new_yard
 from tests.support.furnished import PASSWORD
 from vault.access import services
@@ -238,6 +239,16 @@ def test_the_log_goes_on_under_another_name_and_verifies_from_its_first_entry(
             notes = list(log_rows.read_checkpoints(connection, up_to=size))
             write_export(tmp_path / "export", log_rows.iterate_bodies(connection, size), notes)
     assert verify_export(tmp_path / "export", restored.log_key).size == size > restored.log_index
+
+
+def test_a_restored_vault_tells_the_key_of_its_log_before_anybody_has_opened_it(yard: Yard) -> None:
+    yard.counter.verify_log()
+    yard.backup()
+    restored = yard.restore()
+    with yard.opened(restored.home) as counter:
+        keys = without_keys(counter).audit.public_keys()
+        assert [key.vkey for key in keys] == [restored.log_key]
+        assert keys == counter.vault.audit.public_keys()
 
 
 def test_a_backup_is_restored_again_after_another_restore_of_it(yard: Yard) -> None:

@@ -29,7 +29,7 @@ def _epochs(counter: Counter) -> set[int]:
 
 
 def _rotate(counter: Counter, by: str = "admin") -> epochs.Rotated:
-    return counter.vault.keys.rotate(counter.furnished.request(counter.actor(by)))
+    return counter.vault.keys.rotate(counter.furnished.request(counter.actor(by))).value
 
 
 def _start(counter: Counter) -> JobView:
@@ -61,7 +61,7 @@ def _portions(counter: Counter) -> list[dict[str, str]]:
 
 
 def _wrapping(counter: Counter) -> dict[int, KeyInfo]:
-    infos = counter.vault.keys.list(counter.furnished.request(counter.actor("admin")))
+    infos = counter.vault.keys.list(counter.furnished.request(counter.actor("admin"))).keys
     return {info.version: info for info in infos if info.kind == "wrapping"}
 
 
@@ -308,7 +308,7 @@ def test_rotations_from_two_nodes_at_once_make_two_epochs(counter: Counter) -> N
     made: list[int] = []
 
     def rotate(vault: Vault) -> None:
-        made.append(vault.keys.rotate(counter.furnished.request(counter.actor("admin"))).new)
+        made.append(vault.keys.rotate(counter.furnished.request(counter.actor("admin"))).value.new)
 
     threads = [Thread(target=rotate, args=(vault,)) for vault in (counter.vault, node)]
     for thread in threads:

@@ -60,6 +60,14 @@ def test_new_key_waits_before_activation(wrapper: KeyFileWrapper) -> None:
 
 
 @pytest.mark.parametrize("kind", KeyKind)
+def test_only_a_key_of_the_log_has_a_public_half(kind: KeyKind, wrapper: KeyFileWrapper) -> None:
+    record = made(kind, 1, KeyState.ACTIVE, wrapper)
+    signers = Keyring.unlock(VAULT, [record], wrapper).signers
+    assert [record.public] == ([signer.public for signer in signers] or [b""])
+    assert rewrap_key(record, vault_id=VAULT, old=wrapper, new=wrapper).public == record.public
+
+
+@pytest.mark.parametrize("kind", KeyKind)
 def test_active_key_protects(kind: KeyKind, complete: list[KeyRecord], wrapper: KeyFileWrapper) -> None:
     keyring = Keyring.unlock(VAULT, complete, wrapper)
     assert keyring.vault_id == VAULT

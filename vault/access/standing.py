@@ -15,7 +15,7 @@ from typing import Final
 
 from keys.context import ValueContext
 from keys.errors import KeysError
-from keys.keyring import KeyRecord, Keyring, KeySealer
+from keys.keyring import KeyKind, KeyRecord, Keyring, KeySealer
 from keys.rootkey import RootKey, RootSlot
 from keys.states import KeyState
 from vault.access.authority import Authority
@@ -257,7 +257,7 @@ class Standings:
 def standing_in(
     connection: Connection, counter: Counter, root: KeySealer, *, restoring: bool = False
 ) -> Standing:
-    """Return the standing of the state that ``connection`` sees. Raises UnavailableError.
+    """Return the standing of the state that ``connection`` sees. Raises UnavailableError, TamperDetectedError.
 
     ``restoring``: its suspended epochs unwrap (envelope.md 10.4).
     """
@@ -265,6 +265,7 @@ def standing_in(
     records = read_keys(connection)
     field_ids = read_field_ids(connection)
     keyring = _unlocked(counter.vault_id, records, root, restoring=restoring)
+    _require_public_halves(records, keyring)
     dates = read_key_dates(connection)
     authority = Authority.load(connection, keyring, revision=counter.revision)
     context = ValueContext(counter.vault_id)
@@ -291,6 +292,17 @@ def standing_in(
         suspended=tuple(record.name for record in records if record.state is KeyState.SUSPENDED),
         key_dates=dates,
     )
+
+
+def _require_public_halves(records: Sequence[KeyRecord], keyring: Keyring) -> None:
+    """Return if what a sealed process tells of the log's keys is true. Raises TamperDetectedError."""
+    stored = {record.name: record.public for record in records if record.public}
+    for signer in keyring.signers:
+        name = f"{KeyKind.LOG_SIGNING}/{signer.name}/{signer.version}"
+        if stored.get(name, signer.public) != signer.public:
+            raise TamperDetectedError(
+                f"the public key that stands beside {name} is not its own", reference=name, table="key"
+            )
 
 
 def _unlocked(vault_id: bytes, records: Sequence[KeyRecord], root: KeySealer, *, restoring: bool) -> Keyring:

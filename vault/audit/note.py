@@ -83,7 +83,12 @@ class NoteKey:
 
 def vkey(key: SigningKey) -> str:
     """Return the public half of ``key`` as text that can be handed to a verifier."""
-    return f"{key.name}+{key.key_id.hex()}+{to_base64(ED25519_ALGORITHM + key.public)}"
+    return public_vkey(key.name, key.public)
+
+
+def public_vkey(name: str, public: bytes) -> str:
+    """Return the vkey of a public key and its name. Raises MalformedError (key_name, key_length)."""
+    return f"{name}+{key_id(name, public).hex()}+{to_base64(ED25519_ALGORITHM + public)}"
 
 
 def parse_vkey(text: str) -> NoteKey:

@@ -18,7 +18,7 @@ from keys.keyring import MAX_KEY_VERSION, KeyKind, KeyRecord, generate_key, open
 from keys.signing import SigningKey
 from keys.states import KeyState, require_transition
 from keys.tokens import MAX_TOKEN_KEY_VERSION
-from vault.access.changes import Attempt, Change, Changes
+from vault.access.changes import Attempt, Change, Changes, Made
 from vault.access.entries import Request
 from vault.access.standing import Standing
 from vault.domain.actions import Action
@@ -62,7 +62,9 @@ class KeyInfo:
     """How late that is."""
 
 
-def rotate(changes: Changes, request: Request, kind: KeyKind = KeyKind.WRAPPING, scope: str = "") -> Rotated:
+def rotate(
+    changes: Changes, request: Request, kind: KeyKind = KeyKind.WRAPPING, scope: str = ""
+) -> Made[Rotated]:
     """Make the next version of a key and put it in force; the one before only reads from then on.
 
     Without a ``scope`` the log signing key is the one there is; its successor has the
@@ -93,7 +95,7 @@ def rotate(changes: Changes, request: Request, kind: KeyKind = KeyKind.WRAPPING,
             said |= _public_halves(attempt, open_signing_key(new, vault_id=vault_id, root=root))
         return Change(Rotated(old.version, new.version), said, revises=True)
 
-    return changes.make(request, Action.KEY_ROTATE, act, target=target).value
+    return changes.make(request, Action.KEY_ROTATE, act, target=target)
 
 
 def _is_meant(record: KeyRecord, scope: str) -> bool:
@@ -112,19 +114,15 @@ def _public_halves(attempt: Attempt, new: SigningKey) -> dict[str, str]:
     }
 
 
-def list_keys(changes: Changes, request: Request) -> list[KeyInfo]:
-    """List every key with its state and what still hangs on it. Logged."""
-
-    def look(connection: Connection, standing: Standing) -> list[KeyInfo]:
-        counts = rows.count_data_keys(connection)
-        dates = rows.read_key_dates(connection)
-        due = {found.name: found for found in due_dates(standing, request.now_us)}
-        return [
-            _info(record, dates[record.name], counts, due.get(record.name))
-            for record in rows.read_keys(connection)
-        ]
-
-    return changes.observe(request, Action.KEY_LIST, look).value
+def list_keys(connection: Connection, standing: Standing, now_us: int) -> list[KeyInfo]:
+    """Return every key with its state and what still hangs on it, as ``connection`` sees it."""
+    counts = rows.count_data_keys(connection)
+    dates = rows.read_key_dates(connection)
+    due = {found.name: found for found in due_dates(standing, now_us)}
+    return [
+        _info(record, dates[record.name], counts, due.get(record.name))
+        for record in rows.read_keys(connection)
+    ]
 
 
 def _move(attempt: Attempt, record: KeyRecord, state: KeyState) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
+from keys.errors import MalformedError
 from keys.keyring import KeyKind
+from keys.states import VERIFYING, KeyState
 from vault.access.changes import Changes
 from vault.access.entries import Request
 from vault.access.standing import Standing
 from vault.audit.folder import Written, write_export
 from vault.audit.integrator import log_key
-from vault.audit.note import checkpoint_unverified, vkey
+from vault.audit.note import checkpoint_unverified, public_vkey
 from vault.audit.reasons import open_reason
 from vault.domain.actions import Action
-from vault.domain.errors import InvalidInputError, NotFoundError
+from vault.domain.errors import InvalidInputError, NotFoundError, SealedError, TamperDetectedError
 from vault.storage import log
 from vault.storage.database import Connection
+from vault.storage.keys import read_key_dates, read_keys
 
 PAGE: Final = 100
 EXPORT_PAGE: Final = 1_000
@@ -82,7 +86,6 @@ class Audit:
 
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
-        self._public_keys: tuple[LogKey, ...] = ()
 
     def list(self, request: Request, filters: Filters, *, before: int | None, limit: int) -> LogPage:
         """Return a page of entries. Raises AccessDeniedError, InvalidInputError."""
@@ -130,20 +133,48 @@ class Audit:
     def public_keys(self) -> tuple[LogKey, ...]:
         """Return every key that signs checkpoints: the one in force first. Not secret, not logged.
 
-        While sealed, those of before. Raises SealedError by a process that has not been open yet.
+        While sealed, as they stand in the database: nothing can vouch for them then.
+        Raises SealedError when none stands there, TamperDetectedError for what is
+        none, UnavailableError.
         """
-        if self._changes.standings.sealed is None or not self._public_keys:
-            self._public_keys = self._read_public_keys()
-        return self._public_keys
-
-    def _read_public_keys(self) -> tuple[LogKey, ...]:
+        if self._changes.standings.sealed is not None:
+            return self._stored_public_keys()
         standing = self._changes.standings.current
-        keyring = standing.keyring
-        found = []
-        for at, signer in enumerate((keyring.signer, *keyring.signers[1:])):
-            made_us, changed_us = standing.key_dates[f"{KeyKind.LOG_SIGNING}/{signer.name}/{signer.version}"]
-            found.append(LogKey(vkey(signer), made_us, changed_us if at else None))
-        return tuple(found)
+        halves = [
+            (f"{KeyKind.LOG_SIGNING}/{signer.name}/{signer.version}", signer.name, signer.public)
+            for signer in standing.keyring.signers
+        ]
+        return _log_keys(halves, standing.key_dates)
+
+    def _stored_public_keys(self) -> tuple[LogKey, ...]:
+        with self._changes.database.reading() as connection:
+            dates = read_key_dates(connection)
+            records = [
+                record
+                for record in read_keys(connection)
+                if record.kind is KeyKind.LOG_SIGNING and record.state in VERIFYING and record.public
+            ]
+        active = next((record for record in records if record.state is KeyState.ACTIVE), None)
+        if active is None:
+            raise SealedError("the vault is sealed")
+        # They come in order of version; a log from before a restore has another scope.
+        older = [record for record in reversed(records) if record.scope == active.scope and record != active]
+        halves = [(record.name, record.scope, record.public) for record in (active, *older)]
+        try:
+            return _log_keys(halves, dates)
+        except MalformedError:
+            raise TamperDetectedError("a public key of the log was changed", table="key") from None
+
+
+def _log_keys(
+    halves: Sequence[tuple[str, str, bytes]], dates: Mapping[str, tuple[int, int]]
+) -> tuple[LogKey, ...]:
+    """Return what is told of these keys: the name of each, the log's name and the public half."""
+    found = []
+    for at, (name, log_name, public) in enumerate(halves):
+        made_us, changed_us = dates[name]
+        found.append(LogKey(public_vkey(log_name, public), made_us, changed_us if at else None))
+    return tuple(found)
 
 
 def _page(connection: Connection, filters: Filters, *, before: int | None, limit: int) -> LogPage:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from keys.keyring import KeyKind
 from vault.access.changes import Changes, Made
 from vault.access.entries import Request
+from vault.access.standing import Standing
+from vault.domain.actions import Action
 from vault.lifecycle.bound import Bound, Part, read_bound
 from vault.rotation import census, compromise, destruction, epochs, jobs, suspension
 from vault.rotation.census import Hanging
@@ -15,6 +17,7 @@ from vault.rotation.destruction import Proposed
 from vault.rotation.epochs import KeyInfo, Rotated
 from vault.rotation.jobs import JobView
 from vault.rotation.suspension import Doubted
+from vault.storage.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +34,21 @@ class Keys:
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
 
-    def list(self, request: Request) -> list[KeyInfo]:
-        """List every key, its state and what hangs on it. Raises AccessDeniedError."""
-        return epochs.list_keys(self._changes, request)
-
-    def listing(self, request: Request) -> Listing:
-        """List every key, and the day by which copies of the database of today are dead.
+    def list(self, request: Request) -> Listing:
+        """List every key, and the day by which copies of the database of today are dead, in one snapshot.
 
         Raises AccessDeniedError.
         """
-        infos = self.list(request)
-        cryptoperiods = self._changes.standings.current.authority.policy.cryptoperiods
-        with self._changes.database.reading() as connection:
-            return Listing(infos, read_bound(connection, cryptoperiods))
+
+        def look(connection: Connection, standing: Standing) -> Listing:
+            infos = epochs.list_keys(connection, standing, request.now_us)
+            return Listing(infos, read_bound(connection, standing.authority.policy.cryptoperiods))
+
+        return self._changes.observe(request, Action.KEY_LIST, look).value
 
     def rotate(
         self, request: Request, *, kind: str = "wrapping", scope: str = "", reason: str = ""
-    ) -> Rotated:
+    ) -> Made[Rotated]:
         """Make and activate the next version of a key.
 
         Raises AccessDeniedError, InvalidInputError, NotFoundError.

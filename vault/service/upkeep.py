@@ -38,6 +38,7 @@ from vault.domain.faults import describe
 from vault.lifecycle.certificates import Issuing
 from vault.lifecycle.filing import Filing
 from vault.storage.errors import RolledBackError, StaleRevisionError
+from vault.storage.keys import publish_keys
 from vault.storage.maintenance import forget_replays
 
 LOGGER: Final = logging.getLogger("piivault")
@@ -88,6 +89,7 @@ class Upkeep:
         self._stop = threading.Event()
         self._next_sweep = 0
         self._next_replays = 0
+        self._published = False
         self._integrated = 0
         self.health = Health(0, "", 0)
         self._thread = threading.Thread(target=self._loop, name="upkeep", daemon=True)
@@ -120,6 +122,7 @@ class Upkeep:
                 self._try(partial(changes.strangers.flush, everything=last), now_us),
                 self._try(self._integrate, now_us),
                 self._try(self._certify, now_us),
+                self._try(self._publish, now_us),
                 self._try(self._sweep, now_us),
                 self._try(self._forget, now_us),
                 self._try(self._renew, now_us),
@@ -191,6 +194,13 @@ class Upkeep:
         # Another node was faster, or keys have changed: the next round does it.
         with suppress(StaleRevisionError, RolledBackError, ConflictError):
             self._issuing.issue(filed=self._filing.filed, size=self._integrated, now_us=now_us)
+
+    def _publish(self, _now_us: int) -> None:
+        """Store the public keys of the log for the day that this vault is sealed, once a process."""
+        if not self._published:
+            with self._changes.database.writing() as connection:
+                publish_keys(connection, self._changes.standings.current.keyring.signers)
+            self._published = True
 
     def _integrate_once(self, now_us: int) -> Progress | None:
         standings = self._changes.standings

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, func, insert, or_, select, tuple_, update
 
 from keys.keyring import KeyKind, KeyRecord
+from keys.signing import SigningKey
 from keys.states import KeyState
 from vault.storage import tables
 from vault.storage.database import IN_BINARY, Connection
@@ -23,7 +24,14 @@ def read_keys(connection: Connection) -> list[KeyRecord]:
         select(tables.key).order_by(tables.key.c.kind, tables.key.c.scope, tables.key.c.version)
     )
     return [
-        KeyRecord(KeyKind(row.kind), row.scope, row.version, KeyState(row.state), bytes(row.wrapped))
+        KeyRecord(
+            KeyKind(row.kind),
+            row.scope,
+            row.version,
+            KeyState(row.state),
+            bytes(row.wrapped),
+            material(row.public),
+        )
         for row in rows
     ]
 
@@ -45,6 +53,7 @@ def insert_keys(connection: Connection, records: Sequence[KeyRecord], *, now_us:
                 "version": record.version,
                 "state": record.state.value,
                 "wrapped": record.wrapped,
+                "public": record.public or None,
                 "created_at": now_us,
                 "changed_at": now_us,
             }
@@ -176,12 +185,29 @@ def replace_wrapped(connection: Connection, record: KeyRecord) -> None:
     connection.execute(update(tables.key).where(*_named(record)).values(wrapped=record.wrapped))
 
 
+def publish_keys(connection: Connection, signers: Iterable[SigningKey]) -> None:
+    """Store the public half of each of ``signers`` where none stands: an older release stored none."""
+    column = tables.key.c
+    for signer in signers:
+        connection.execute(
+            update(tables.key)
+            .where(
+                column.kind == KeyKind.LOG_SIGNING.value,
+                column.scope == signer.name,
+                column.version == signer.version,
+                column.state != KeyState.DESTROYED.value,
+                column.public.is_(None),
+            )
+            .values(public=signer.public)
+        )
+
+
 def destroy_key(connection: Connection, record: KeyRecord, *, now_us: int) -> None:
     """Overwrite the material of ``record`` and mark it destroyed; whether it may is the caller's to check."""
     connection.execute(
         update(tables.key)
         .where(*_named(record))
-        .values(state=KeyState.DESTROYED.value, wrapped=b"", changed_at=now_us)
+        .values(state=KeyState.DESTROYED.value, wrapped=b"", public=None, changed_at=now_us)
     )
 
 

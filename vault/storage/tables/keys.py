@@ -41,12 +41,13 @@ key = Table(
     Column("wrapped", LargeBinary, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),
+    Column("public", LargeBinary),
     CheckConstraint(
         "state IN ('pre_activation','active','suspended','deactivated','compromised','destroyed')",
         name="state",
     ),
 )
-"""Named keys, each wrapped by the root key."""
+"""Named keys, each wrapped by the root key; of a log signing key also its public half, in the clear."""
 
 root_key = Table(
     "root_key",

@@ -47,6 +47,8 @@ def upgrade() -> None:
     # What sealed each copy of a root key, as told when it was made, and when that copy was ended for good.
     op.add_column("root_key", sa.Column("sealed_by", sa.Text(), nullable=False, server_default=""))
     op.add_column("root_key", sa.Column("ended_at", sa.BigInteger(), nullable=True))
+    # The public half of a log signing key: a vault that opens for the first time since writes it.
+    op.add_column("key", sa.Column("public", sa.LargeBinary(), nullable=True))
     _words("approval", "kind", "'enrolment','grant','key','erasure','lifting'")
     _words("job", "kind", "'rewrap','redigest','reseal','reencrypt'")
     _moves(*MOVES, DOUBTED)
@@ -61,6 +63,7 @@ def downgrade() -> None:
     _words("job", "kind", "'rewrap','redigest'")
     op.execute("DELETE FROM approval WHERE kind IN ('erasure','lifting')")
     _words("approval", "kind", "'enrolment','grant','key'")
+    op.drop_column("key", "public")
     op.drop_column("root_key", "ended_at")
     op.drop_column("root_key", "sealed_by")
     for table in KEYED:
