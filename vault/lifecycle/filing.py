@@ -54,7 +54,7 @@ class Filing:
             if known < size:
                 raise TamperDetectedError("the database is older than the tombstone file", table="tombstone")
             try:
-                self._file.append(missing, size, keyring.signer)
+                self._file.append(missing, size, keyring.signer, *keyring.signers[1:])
             except ValueError:
                 # Tombstones of two logs stand in the table: their indexes do not ascend in one.
                 raise TamperDetectedError(
