@@ -1,4 +1,4 @@
-"""Whatever is done to keys and people, in whatever order: a value opens if and only if nobody erased it."""
+"""Whatever is done to keys and people, in any order: a value opens unless it was erased or is restricted."""
 
 from __future__ import annotations
 
@@ -60,8 +60,11 @@ class Keeping(RuleBasedStateMachine):
         self.values: dict[str, str] = {}
         self.subjects: dict[str, str] = {}
         self.erased: set[str] = set()
+        self.restricted: set[str] = set()
         self.kept: dict[str, str] | None = None
         """What the tokens opened to when the backup was made."""
+        self.raw: tuple[dict[str, list[dict[str, Any]]], dict[str, str]] | None = None
+        """Every row of the database at some moment, and what the tokens opened to then."""
         self._logged_in_at: datetime | None = None
 
     @initialize()
@@ -72,6 +75,7 @@ class Keeping(RuleBasedStateMachine):
         self.folder.mkdir()
         self.office.hire(self.counter.actor("admin"), "second", Role.ADMINISTRATOR)
         self.keeper = Keeper(self.counter)
+        self.yard = Yard(self.counter, self.folder, "")
         self.log_in(anew=True)
         self.swap_in()
 
@@ -103,17 +107,26 @@ class Keeping(RuleBasedStateMachine):
         self.log_in()
         self.keeper.erase(self.subjects[token])
         del self.values[token]
+        self.restricted.discard(token)
         self.erased.add(token)
 
     @rule(at=st.integers(0, 50))
-    @precondition(lambda self: self.values)
-    def restrict_and_lift(self, at: int) -> None:
-        """Restrict somebody, who is closed then, and lift it again."""
-        token = sorted(self.values)[at % len(self.values)]
-        self.log_in()
+    @precondition(lambda self: self.values.keys() - self.restricted)
+    def restrict(self, at: int) -> None:
+        """Restrict somebody."""
+        free = sorted(self.values.keys() - self.restricted)
+        token = free[at % len(free)]
         self.keeper.restrict(self.subjects[token])
-        assert self.counter.refused(token) == "subject_restricted"
+        self.restricted.add(token)
+
+    @rule(at=st.integers(0, 50))
+    @precondition(lambda self: self.restricted)
+    def lift(self, at: int) -> None:
+        """Lift a restriction, with the officer's approval."""
+        token = sorted(self.restricted)[at % len(self.restricted)]
+        self.log_in()
         self.keeper.lift(self.subjects[token])
+        self.restricted.remove(token)
 
     @rule(kind=st.sampled_from([*OTHERS, "wrapping", "wrapping", "lookup"]))
     def rotate(self, kind: str) -> None:
@@ -166,6 +179,8 @@ class Keeping(RuleBasedStateMachine):
     def change_root_key(self) -> None:
         """Seal every key under another root key."""
         change_root_key(self.office.settings, Sealing(), clock=self.office.clock)
+        # The file that sealed the one before is gone, and with it what opens a raw copy.
+        self.raw = None
 
     @rule()
     def seal_and_unseal(self) -> None:
@@ -201,7 +216,6 @@ class Keeping(RuleBasedStateMachine):
     def back_up(self) -> None:
         """Make a backup in the place of the one before, and keep what opens the root key of now."""
         self.counter.verify_log()
-        self.yard = Yard(self.counter, self.folder, "")
         shutil.rmtree(self.folder / "backup", ignore_errors=True)
         shutil.rmtree(self.folder / "keys", ignore_errors=True)
         self.yard.backup()
@@ -221,34 +235,51 @@ class Keeping(RuleBasedStateMachine):
             "checkpoint": before.home / "log" / "checkpoint",
             "log_keys": tuple(key.vkey for key in self.counter.vault.audit.public_keys()),
         }
-        self.yard.counter = self.counter
         self.yard.restore(home=home, database_url=self._empty(), **outside)
         self.counter.close()
-        office = self.office
-        office.home, office.settings = home, Settings.load(home)
-        office.vault = open_vault(office.settings, clock=office.clock, passwords=Passwords(CHEAP))
-        self._go_on_with(Counter(office))
-        self.log_in(anew=True)
-        self.yard.let_in(self.counter)
-        self.values = {token: value for token, value in self.kept.items() if token not in self.erased}
-        self.kept = None
+        self.office.home, self.office.settings = home, Settings.load(home)
+        self._open_restored(self.kept)
+
+    @rule()
+    def copy_raw(self) -> None:
+        """Copy the database as whoever owns it does."""
+        self.counter.verify_log()
+        self.raw = (self.yard.raw_copy(), dict(self.values))
+
+    @rule()
+    @precondition(lambda self: self.raw is not None)
+    def put_raw_back(self) -> None:
+        """Put that copy back in place, which has to be settled before anybody is served."""
+        assert self.raw is not None
+        # What was made since is not in the copy, and outside it was seen that there is more.
+        self.swap_in()
+        self.counter.verify_log()
+        self.counter.close()
+        rows, values = self.raw
+        self.yard.put_back(rows, self.office.settings.database_url)
+        self.yard.restore_raw(self.office.settings)
+        self._open_restored(values)
 
     # What must hold
 
     @invariant()
-    def a_value_opens_unless_it_was_erased(self) -> None:
+    def a_value_opens_unless_it_was_erased_or_is_restricted(self) -> None:
         """Detokenize everything."""
         asked = [*self.values, *self.erased]
         if not asked:
             return
         answers = {answer["token"]: answer for answer in self.counter.detokenize(*asked)["items"]}
-        assert {token: answers[token].get("value") for token in self.values} == self.values
+        free = {token: value for token, value in self.values.items() if token not in self.restricted}
+        assert {token: answers[token].get("value") for token in free} == free
+        closed = {token: answers[token]["error"]["code"] for token in self.restricted}
+        assert set(closed.values()) <= {"subject_restricted"}
         assert all("value" not in answers[token] for token in self.erased)
 
     @invariant()
     def a_value_is_found(self) -> None:
         """Search for the values that have been here longest."""
-        for value in itertools.islice(self.values.values(), 2):
+        free = (value for token, value in self.values.items() if token not in self.restricted)
+        for value in itertools.islice(free, 2):
             (hit,) = self.counter.search(PHONE, value)
             (answer,) = self.counter.detokenize(hit["token"])["items"]
             assert answer["value"] == value
@@ -270,7 +301,19 @@ class Keeping(RuleBasedStateMachine):
         return self.office.request(self.counter.actor(by))
 
     def _go_on_with(self, counter: Counter) -> None:
-        self.counter = self.keeper.counter = counter
+        self.counter = self.keeper.counter = self.yard.counter = counter
+
+    def _open_restored(self, values: dict[str, str]) -> None:
+        """Open what was restored, in which the tokens open to ``values`` but for the erased."""
+        office = self.office
+        office.vault = open_vault(office.settings, clock=office.clock, passwords=Passwords(CHEAP))
+        self._go_on_with(Counter(office))
+        self.log_in(anew=True)
+        self.yard.let_in(self.counter)
+        self.values = {token: value for token, value in values.items() if token not in self.erased}
+        self.restricted &= self.values.keys()
+        # Copies of before are of a log that has ended.
+        self.kept = self.raw = None
 
 
 def _run(opened: Callable[[], Counter], folder: Path, examples: int, empty: Callable[[], str]) -> None:
