@@ -49,8 +49,8 @@ LOGGED_IN_S = 240
 """A login is taken to be good for so long: well below the idle limit of a session."""
 
 
-class Keeping(RuleBasedStateMachine):
-    """One vault, what is done to it, and what each token must open to."""
+class Kept(RuleBasedStateMachine):
+    """One vault, and what each token must open to."""
 
     def __init__(self, opened: Callable[[], Counter], folder: Path, empty: Callable[[], str]) -> None:
         super().__init__()
@@ -88,8 +88,6 @@ class Keeping(RuleBasedStateMachine):
         """Close it."""
         self.counter.close()
 
-    # What people do
-
     @rule()
     def swap_in(self) -> None:
         """Swap new values for tokens."""
@@ -98,6 +96,41 @@ class Keeping(RuleBasedStateMachine):
         for answer, value in zip(answers, numbers, strict=True):
             self.values[answer["token"]] = value
             self.subjects[answer["token"]] = answer["subject"]
+
+    def log_in(self, *, anew: bool = False) -> None:
+        """Have everybody logged in; sessions and access tokens end after a while."""
+        office = self.office
+        since = self._logged_in_at
+        if since is not None and not anew and (office.clock.now - since).total_seconds() < LOGGED_IN_S:
+            return
+        for login in ("admin", "second", "officer"):
+            office.actors[login] = office.login(login)
+        self._logged_in_at = office.clock.now
+
+    def _asked(self, by: str = "admin") -> Request:
+        self.log_in()
+        return self.office.request(self.counter.actor(by))
+
+    def _go_on_with(self, counter: Counter) -> None:
+        self.counter = self.keeper.counter = self.yard.counter = counter
+
+    def _open_restored(self, values: dict[str, str]) -> None:
+        """Open what was restored, in which the tokens open to ``values`` but for the erased."""
+        office = self.office
+        office.vault = open_vault(office.settings, clock=office.clock, passwords=Passwords(CHEAP))
+        self._go_on_with(Counter(office))
+        self.log_in(anew=True)
+        self.yard.let_in(self.counter)
+        self.values = {token: value for token, value in values.items() if token not in self.erased}
+        self.restricted &= self.values.keys()
+        # Copies of before are of a log that has ended.
+        self.kept = self.raw = None
+
+
+class Keeping(Kept):
+    """What is done to it, and what must hold then."""
+
+    # What people do
 
     @rule(at=st.integers(0, 50))
     @precondition(lambda self: self.values)
@@ -283,37 +316,6 @@ class Keeping(RuleBasedStateMachine):
             (hit,) = self.counter.search(PHONE, value)
             (answer,) = self.counter.detokenize(hit["token"])["items"]
             assert answer["value"] == value
-
-    # How it is done
-
-    def log_in(self, *, anew: bool = False) -> None:
-        """Have everybody logged in; sessions and access tokens end after a while."""
-        office = self.office
-        since = self._logged_in_at
-        if since is not None and not anew and (office.clock.now - since).total_seconds() < LOGGED_IN_S:
-            return
-        for login in ("admin", "second", "officer"):
-            office.actors[login] = office.login(login)
-        self._logged_in_at = office.clock.now
-
-    def _asked(self, by: str = "admin") -> Request:
-        self.log_in()
-        return self.office.request(self.counter.actor(by))
-
-    def _go_on_with(self, counter: Counter) -> None:
-        self.counter = self.keeper.counter = self.yard.counter = counter
-
-    def _open_restored(self, values: dict[str, str]) -> None:
-        """Open what was restored, in which the tokens open to ``values`` but for the erased."""
-        office = self.office
-        office.vault = open_vault(office.settings, clock=office.clock, passwords=Passwords(CHEAP))
-        self._go_on_with(Counter(office))
-        self.log_in(anew=True)
-        self.yard.let_in(self.counter)
-        self.values = {token: value for token, value in values.items() if token not in self.erased}
-        self.restricted &= self.values.keys()
-        # Copies of before are of a log that has ended.
-        self.kept = self.raw = None
 
 
 def _run(opened: Callable[[], Counter], folder: Path, examples: int, empty: Callable[[], str]) -> None:
