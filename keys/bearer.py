@@ -117,9 +117,9 @@ class SessionKeys:
 
         Raises CredentialMismatchError unless it is. Constant time in the digest.
         """
-        message = _message(self._credential, secret)
         for version in self._keys.versions:
-            if compare_digest(self._keys.mac_under(version, message), stored):
+            # Not bound to a name: whoever reports the error below collects locals.
+            if compare_digest(self._keys.mac_under(version, _message(self._credential, secret)), stored):
                 return version
         raise CredentialMismatchError
 
@@ -167,9 +167,9 @@ class SessionKeys:
         form, version, credential_id, issued, expires = _ACCESS.unpack(payload)
         if form != _ACCESS_VERSION:
             raise MalformedError("version")
-        code = self._keys.mac_under(version, self._access + encode_context(payload))
-        # The code before any time is believed.
-        if not compare_digest(code, raw[_ACCESS.size :]):
+        message = self._access + encode_context(payload)
+        # The code before any time is believed. It would make a forged token good: no local variable holds it.
+        if not compare_digest(self._keys.mac_under(version, message), raw[_ACCESS.size :]):
             raise CredentialMismatchError
         if at >= expires:
             raise CredentialExpiredError

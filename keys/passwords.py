@@ -16,7 +16,7 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from keys.context import utf8
-from keys.errors import CredentialMismatchError, MalformedError
+from keys.errors import CredentialMismatchError, KeysError, MalformedError
 from keys.secret import SecretText
 
 _PREFIX = "$argon2id$"
@@ -60,16 +60,23 @@ class Passwords:
         """
         if not verifier.startswith(_PREFIX):
             raise MalformedError("password_verifier")
-        try:
-            self._hasher.verify(verifier, _normalised(password))
-        except VerifyMismatchError:
-            raise CredentialMismatchError from None
-        except (InvalidHashError, VerificationError):
-            raise MalformedError("password_verifier") from None
+        refusal = self._refusal(verifier, password)
+        # Outside the handler: the library's frames, which the error would keep, hold the password.
+        if refusal is not None:
+            raise refusal
 
     def verify_nobody(self, password: SecretText) -> None:
         """Cost what ``verify`` costs, for an account that is not there, and raise CredentialMismatchError."""
         self.verify(self._dummy, password)
+
+    def _refusal(self, verifier: str, password: SecretText) -> KeysError | None:
+        try:
+            self._hasher.verify(verifier, _normalised(password))
+        except VerifyMismatchError:
+            return CredentialMismatchError()
+        except (InvalidHashError, VerificationError):
+            return MalformedError("password_verifier")
+        return None
 
     def needs_upgrade(self, verifier: str) -> bool:
         """Return whether ``verifier`` was made at another cost and is to be made anew at the next login.

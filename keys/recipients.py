@@ -52,7 +52,7 @@ class Recipients:
         self.texts: Final = tuple(dict.fromkeys(text.strip() for text in texts))
         if not self.texts:
             raise MalformedError("recipients")
-        self._keys = [_parsed(x25519.Recipient.from_str, text, "recipient") for text in self.texts]
+        self._keys = [_recipient(text) for text in self.texts]
 
     def seal(self, chunks: Iterable[bytes], file: Writable) -> None:
         """Seal what ``chunks`` give into ``file``, piece by piece. Raises what they and the file raise."""
@@ -74,11 +74,10 @@ class Identities:
     __slots__ = ("_keys",)
 
     def __init__(self, files: Sequence[SecretText]) -> None:
-        lines = [line.strip() for file in files for line in file.expose().splitlines()]
-        found = [line for line in lines if line and not line.startswith(COMMENT)]
-        if not found:
+        found = [SecretText(line.strip()) for file in files for line in file.expose().splitlines()]
+        self._keys = [_identity(line) for line in found if not _is_comment(line)]
+        if not self._keys:
             raise MalformedError("identities")
-        self._keys = [_parsed(x25519.Identity.from_str, line, "identity") for line in found]
 
     def open(self, file: Readable, feed: Feed) -> None:
         """Open ``file`` and hand it to ``feed`` piece by piece.
@@ -141,10 +140,21 @@ class _Target:
         """Do nothing: whoever gave the file flushes it."""
 
 
-def _parsed(parse: Callable[[str], Any], text: str, rule: str) -> Any:
+def _recipient(text: str) -> Any:
     try:
-        return parse(text)
-    except (pyrage.RecipientError, pyrage.IdentityError):
+        return x25519.Recipient.from_str(text)
+    except pyrage.RecipientError:
+        raise MalformedError("recipient") from None
+
+
+def _identity(line: SecretText) -> Any:
+    try:
+        return x25519.Identity.from_str(line.expose())
+    except pyrage.IdentityError:
         pass
     # Outside the handler: the library's error may carry the text.
-    raise MalformedError(rule)
+    raise MalformedError("identity")
+
+
+def _is_comment(line: SecretText) -> bool:
+    return line.expose().startswith(COMMENT) or not line.expose()

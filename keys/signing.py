@@ -6,6 +6,7 @@ The text of a signed note belongs to the log; here are bytes, signatures and key
 from __future__ import annotations
 
 import hashlib
+from typing import NoReturn
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -46,6 +47,10 @@ class SigningKey:
         self.version = version
         self.public = self._private.public_key().public_bytes_raw()
         self.key_id = key_id(name, self.public)
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        # The library's key lets itself be copied.
+        raise TypeError("a signing key is not copied or pickled")
 
     def sign(self, message: bytes) -> bytes:
         """Return the 64-byte signature of ``message``."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from starlette.testclient import TestClient
 
 from api.metrics import Gauges, Metrics
-from tests.api.world import PHONE, World
+from tests.api.world import FOR_TWO_DAYS, PHONE, World, open_world, populate
+from vault.assembly import Sealing, change_root_key
 from vault.service.upkeep import Health
 
 
@@ -22,6 +24,30 @@ def test_unready_when_the_log_does_not_verify(own_world: World) -> None:
     refused = own_world.client.get("/readyz")
     assert refused.status_code == 503
     assert refused.json() == {"status": "unready", "reasons": ["tamper_detected"]}
+
+
+def test_a_late_key_is_told_yellow_then_red_and_requests_come_all_the_same(tmp_path: Path) -> None:
+    world = open_world(tmp_path / "home", more_policy=FOR_TWO_DAYS)
+
+    def ready() -> tuple[int, str]:
+        told = world.client.get("/readyz")
+        body = told.json()
+        assert (body["status"], body["reasons"]) == ("ready", [])
+        return told.status_code, body["keys"]
+
+    with world.client:
+        populate(world)
+        for days, light in ((1, "green"), (1, "yellow"), (29, "yellow"), (1, "red")):
+            world.clock.advance(days=days)
+            assert ready() == (200, light)
+        admin = world.log_in(world.people["admin"])
+        for kind in ("wrapping", "session"):
+            world.ok(world.client.post("/v1/keys/rotate", json={"kind": kind}, headers=admin))
+        told = world.ok(world.client.get("/v1/status", headers=admin))
+        assert (told["keys"], told["late_keys"], ready()) == ("red", ["root//1"], (200, "red"))
+        change_root_key(world.settings, Sealing(), clock=world.clock)
+        world.vault.upkeep.round()
+        assert ready() == (200, "green")
 
 
 def test_metrics_are_for_this_host_and_for_who_is_known(world: World) -> None:

@@ -33,6 +33,8 @@ T = TypeVar("T")
 WAIT_S: Final = 30.0
 """Seconds a test waits for what must happen."""
 CHEAP = Argon2Parameters(memory_kib=8, passes=1)
+FOR_TWO_DAYS = "\n[cryptoperiods]\nroot = 2\nsession = 2\nwrapping = 2\n"
+"""Keys that are due before a password is."""
 POLICY = Path(__file__).parents[2] / "examples" / "policy.toml"
 LOOPBACK = ("127.0.0.1", 50_000)
 
@@ -201,12 +203,12 @@ class World:
         return body
 
 
-def open_world(home: Path, database_url: str = "") -> World:
+def open_world(home: Path, database_url: str = "", *, more_policy: str = "") -> World:
     """Make and open a vault in ``home``; the caller enters ``world.client`` and then calls ``populate``."""
     clock = Clock()
     made = initialise(
         home,
-        policy=Policy.parse(POLICY.read_text(encoding="utf-8")),
+        policy=Policy.parse(POLICY.read_text(encoding="utf-8") + more_policy),
         administrator=Person("admin", "Kim Admin", Role.ADMINISTRATOR),
         officer=Person("officer", "Lee Officer", Role.OFFICER),
         database_url=database_url,

@@ -44,7 +44,7 @@ class Dump:
         return Settings.load(home)
 
 
-def take(counter: Counter, folder: Path, cluster: PostgresCluster) -> Dump:
+def take(counter: Counter, folder: Path, cluster: PostgresCluster | None) -> Dump:
     """Dump the database of ``counter``: with ``pg_dump``, or what SQLite calls a backup."""
     office = counter.furnished
     url = office.settings.database_url

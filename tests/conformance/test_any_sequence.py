@@ -1,4 +1,4 @@
-"""Whatever is done to keys and people, in any order: a value opens unless it was erased or its key shut."""
+"""Whatever is done, in any order: a value opens unless it was erased, restricted or shut by its key."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ LOGGED_IN_S = 240
 """A login is taken to be good for so long: well below the idle limit of a session."""
 
 
-class Keeping(RuleBasedStateMachine):
-    """One vault, what is done to it, and what each token must open to."""
+class Kept(RuleBasedStateMachine):
+    """One vault, and what each token must open to."""
 
     def __init__(self, opened: Callable[[], Counter], folder: Path, empty: Callable[[], str]) -> None:
         super().__init__()
@@ -66,8 +66,11 @@ class Keeping(RuleBasedStateMachine):
         self.values: dict[str, str] = {}
         self.subjects: dict[str, str] = {}
         self.erased: set[str] = set()
+        self.restricted: set[str] = set()
         self.kept: dict[str, str] | None = None
         """What the tokens opened to when the backup was made."""
+        self.raw: tuple[dict[str, list[dict[str, Any]]], dict[str, str]] | None = None
+        """Every row of the database at some moment, and what the tokens opened to then."""
         self._logged_in_at: datetime | None = None
 
     @initialize()
@@ -78,6 +81,7 @@ class Keeping(RuleBasedStateMachine):
         self.folder.mkdir()
         self.office.hire(self.counter.actor("admin"), "second", Role.ADMINISTRATOR)
         self.keeper = Keeper(self.counter)
+        self.yard = Yard(self.counter, self.folder, "")
         self.log_in(anew=True)
         self.swap_in()
 
@@ -90,8 +94,6 @@ class Keeping(RuleBasedStateMachine):
         """Close it."""
         self.counter.close()
 
-    # What people do
-
     @rule()
     def swap_in(self) -> None:
         """Swap new values for tokens."""
@@ -101,6 +103,41 @@ class Keeping(RuleBasedStateMachine):
             self.values[answer["token"]] = value
             self.subjects[answer["token"]] = answer["subject"]
 
+    def log_in(self, *, anew: bool = False) -> None:
+        """Have everybody logged in; sessions and access tokens end after a while."""
+        office = self.office
+        since = self._logged_in_at
+        if since is not None and not anew and (office.clock.now - since).total_seconds() < LOGGED_IN_S:
+            return
+        for login in ("admin", "second", "officer"):
+            office.actors[login] = office.login(login)
+        self._logged_in_at = office.clock.now
+
+    def _asked(self, by: str = "admin") -> Request:
+        self.log_in()
+        return self.office.request(self.counter.actor(by))
+
+    def _go_on_with(self, counter: Counter) -> None:
+        self.counter = self.keeper.counter = self.yard.counter = counter
+
+    def _open_restored(self, values: dict[str, str]) -> None:
+        """Open what was restored, in which the tokens open to ``values`` but for the erased."""
+        office = self.office
+        office.vault = open_vault(office.settings, clock=office.clock, passwords=Passwords(CHEAP))
+        self._go_on_with(Counter(office))
+        self.log_in(anew=True)
+        self.yard.let_in(self.counter)
+        self.values = {token: value for token, value in values.items() if token not in self.erased}
+        self.restricted &= self.values.keys()
+        # Copies of before are of a log that has ended.
+        self.kept = self.raw = None
+
+
+class Keeping(Kept):
+    """What is done to it, and what must hold then."""
+
+    # What people do
+
     @rule(at=st.integers(0, 50))
     @precondition(lambda self: self.values)
     def erase(self, at: int) -> None:
@@ -109,21 +146,35 @@ class Keeping(RuleBasedStateMachine):
         self.log_in()
         self.keeper.erase(self.subjects[token])
         del self.values[token]
+        self.restricted.discard(token)
         self.erased.add(token)
 
     @rule(at=st.integers(0, 50))
-    @precondition(lambda self: self.values)
-    def restrict_and_lift(self, at: int) -> None:
-        """Restrict somebody, who is closed then, and lift it again; not while their key is suspended."""
-        token = sorted(self.values)[at % len(self.values)]
-        self.log_in()
+    @precondition(lambda self: self.values.keys() - self.restricted)
+    def restrict(self, at: int) -> None:
+        """Restrict somebody; not while their key is suspended."""
+        free = sorted(self.values.keys() - self.restricted)
+        token = free[at % len(free)]
         if token in shut_of(self.counter, self.values):
+            self.log_in()
             with pytest.raises(KeySuspendedError):
                 self.keeper.restrict(self.subjects[token])
             return
         self.keeper.restrict(self.subjects[token])
-        assert self.counter.refused(token) == "subject_restricted"
+        self.restricted.add(token)
+
+    @rule(at=st.integers(0, 50))
+    @precondition(lambda self: self.restricted)
+    def lift(self, at: int) -> None:
+        """Lift a restriction, with the officer's approval."""
+        token = sorted(self.restricted)[at % len(self.restricted)]
+        self.log_in()
+        if token in shut_of(self.counter, self.values):
+            with pytest.raises(KeySuspendedError):
+                self.keeper.lift(self.subjects[token])
+            return
         self.keeper.lift(self.subjects[token])
+        self.restricted.remove(token)
 
     @rule(kind=st.sampled_from([*OTHERS, "wrapping", "wrapping", "lookup"]))
     def rotate(self, kind: str) -> None:
@@ -182,6 +233,8 @@ class Keeping(RuleBasedStateMachine):
     def change_root_key(self) -> None:
         """Seal every key under another root key."""
         change_root_key(self.office.settings, Sealing(), clock=self.office.clock)
+        # The file that sealed the one before is gone, and with it what opens a raw copy.
+        self.raw = None
 
     @rule()
     def seal_and_unseal(self) -> None:
@@ -217,7 +270,6 @@ class Keeping(RuleBasedStateMachine):
     def back_up(self) -> None:
         """Make a backup in the place of the one before, and keep what opens the root key of now."""
         self.counter.verify_log()
-        self.yard = Yard(self.counter, self.folder, "")
         shutil.rmtree(self.folder / "backup", ignore_errors=True)
         shutil.rmtree(self.folder / "keys", ignore_errors=True)
         self.yard.backup()
@@ -237,38 +289,55 @@ class Keeping(RuleBasedStateMachine):
             "checkpoint": before.home / "log" / "checkpoint",
             "log_keys": tuple(key.vkey for key in self.counter.vault.audit.public_keys()),
         }
-        self.yard.counter = self.counter
         self.yard.restore(home=home, database_url=self._empty(), **outside)
         self.counter.close()
-        office = self.office
-        office.home, office.settings = home, Settings.load(home)
-        office.vault = open_vault(office.settings, clock=office.clock, passwords=Passwords(CHEAP))
-        self._go_on_with(Counter(office))
-        self.log_in(anew=True)
-        self.yard.let_in(self.counter)
-        self.values = {token: value for token, value in self.kept.items() if token not in self.erased}
-        self.kept = None
+        self.office.home, self.office.settings = home, Settings.load(home)
+        self._open_restored(self.kept)
+
+    @rule()
+    def copy_raw(self) -> None:
+        """Copy the database as whoever owns it does."""
+        self.counter.verify_log()
+        self.raw = (self.yard.raw_copy(), dict(self.values))
+
+    @rule()
+    @precondition(lambda self: self.raw is not None)
+    def put_raw_back(self) -> None:
+        """Put that copy back in place, which has to be settled before anybody is served."""
+        assert self.raw is not None
+        # What was made since is not in the copy, and outside it was seen that there is more.
+        self.swap_in()
+        self.counter.verify_log()
+        self.counter.close()
+        rows, values = self.raw
+        self.yard.put_back(rows, self.office.settings.database_url)
+        self.yard.restore_raw(self.office.settings)
+        self._open_restored(values)
 
     # What must hold
 
     @invariant()
-    def a_value_opens_unless_it_was_erased_or_is_shut(self) -> None:
+    def a_value_opens_unless_it_was_erased_or_is_closed(self) -> None:
         """Detokenize everything."""
         asked = [*self.values, *self.erased]
         if not asked:
             return
         answers = {answer["token"]: answer for answer in self.counter.detokenize(*asked)["items"]}
         shut = shut_of(self.counter, self.values)
-        opened = {token: value for token, value in self.values.items() if token not in shut}
-        assert {token: answers[token].get("value") for token in opened} == opened
-        assert {answers[token]["error"]["code"] for token in shut} <= {"key_suspended"}
+        closed = self.restricted | set(shut)
+        free = {token: value for token, value in self.values.items() if token not in closed}
+        assert {token: answers[token].get("value") for token in free} == free
+        codes = {token: answers[token]["error"]["code"] for token in closed}
+        assert {codes[token] for token in closed - set(shut)} <= {"subject_restricted"}
+        assert set(codes.values()) <= {"subject_restricted", "key_suspended"}
         assert all("value" not in answers[token] for token in self.erased)
 
     @invariant()
     def a_value_is_found(self) -> None:
         """Search for the values that have been here longest."""
         shut = shut_of(self.counter, self.values)
-        for token, value in itertools.islice(self.values.items(), 2):
+        free = ((token, value) for token, value in self.values.items() if token not in self.restricted)
+        for token, value in itertools.islice(free, 2):
             if token in shut:
                 with pytest.raises(KeySuspendedError):
                     self.counter.search(PHONE, value)
@@ -276,25 +345,6 @@ class Keeping(RuleBasedStateMachine):
             (hit,) = self.counter.search(PHONE, value)
             (answer,) = self.counter.detokenize(hit["token"])["items"]
             assert answer["value"] == value
-
-    # How it is done
-
-    def log_in(self, *, anew: bool = False) -> None:
-        """Have everybody logged in; sessions and access tokens end after a while."""
-        office = self.office
-        since = self._logged_in_at
-        if since is not None and not anew and (office.clock.now - since).total_seconds() < LOGGED_IN_S:
-            return
-        for login in ("admin", "second", "officer"):
-            office.actors[login] = office.login(login)
-        self._logged_in_at = office.clock.now
-
-    def _asked(self, by: str = "admin") -> Request:
-        self.log_in()
-        return self.office.request(self.counter.actor(by))
-
-    def _go_on_with(self, counter: Counter) -> None:
-        self.counter = self.keeper.counter = counter
 
 
 def _run(opened: Callable[[], Counter], folder: Path, examples: int, empty: Callable[[], str]) -> None:

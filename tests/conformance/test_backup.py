@@ -7,13 +7,20 @@ import shutil
 import stat
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
+from keys.rootkey import RootKey
 from tests.conformance.counter import GENDER, PHONE, item
+from tests.conformance.drilling import rows_of_set
+from tests.conformance.rotating import rotate
 from tests.conformance.yard import Yard, clear, new_yard
+from vault.assembly.backups import Unlocking
 from vault.domain.errors import ConflictError, InvalidInputError, TamperDetectedError, UnavailableError
+from vault.rotation.epochs import Rotated
 from vault.storage import snapshots, tables
 
 NUMBERS = ("010-1234-5678", "010-2345-6789", "010-3456-7890")
@@ -196,6 +203,52 @@ def test_a_backup_taken_during_writes_is_one_state(yard: Yard) -> None:
         assert len(stored) > 3
         assert all(row.digest is not None for row in stored)
         counter.verify_log()
+
+
+class Lingering(Unlocking):
+    """Opens the root key as ever; ``meanwhile`` is done while somebody types what opens it."""
+
+    meanwhile: ClassVar[Callable[[], object]]
+
+    def open(self, *found: Any) -> RootKey:
+        root = super().open(*found)
+        type(self).meanwhile()
+        return root
+
+
+@pytest.mark.parametrize("kind", ["log_signing", "log_mac"])
+@pytest.mark.parametrize("moment", ["opened", "begun"])
+def test_a_key_of_the_log_is_replaced_while_a_backup_is_written(yard: Yard, kind: str, moment: str) -> None:
+    """It is restored with what it holds and nothing else, and both logs verify."""
+    counter, token = yard.counter, yard.counter.token(NUMBERS[0])
+    counter.verify_log()
+    rotated: list[Rotated] = []
+
+    def replace_key(*_rows: int) -> None:
+        if not rotated:
+            rotated.append(rotate(counter, kind))
+            # As the node does twice a second: a checkpoint by both keys, which lies outside at once.
+            counter.verify_log()
+
+    if moment == "opened":
+        Lingering.meanwhile = replace_key
+        written = yard.backup(unlocking=Lingering())
+    else:
+        written = yard.backup(progress=replace_key)
+    assert [(one.old, one.new) for one in rotated] == [(1, 2)]
+    # The log of the copy ends before the rotation, or after it.
+    known = {row["version"] for row in rows_of_set(yard.opened_set("keys"))["key"] if row["kind"] == kind}
+    assert known == ({1, 2} if moment == "opened" else {1})
+    later = counter.token(NUMBERS[1])
+    counter.verify_log()
+    restored = yard.restore()
+    assert restored.log_index == written.log_size
+    with yard.opened(restored.home) as again:
+        yard.let_in(again)
+        assert again.detokenize(token)["items"][0]["value"] == NUMBERS[0]
+        assert again.refused(later) == "unknown_token"
+        again.verify_log()
+    assert counter.detokenize(token, later)["items"][1]["value"] == NUMBERS[1]
 
 
 def test_every_table_is_in_one_of_the_sets_or_left_out() -> None:

@@ -186,9 +186,9 @@ class Furnished:
         return open_vault(self.settings, clock=self.clock, passwords=Passwords(CHEAP))
 
 
-def found(home: Path, url: str = "", *, policy_text: str = "") -> Furnished:
+def found(home: Path, url: str = "", *, policy_text: str = "", clock: Clock | None = None) -> Furnished:
     """Make and open a vault whose administrator and officer have enrolled."""
-    clock = Clock()
+    clock = clock or Clock()
     policy = Policy.parse(policy_text or POLICY.read_text(encoding="utf-8"))
     made = initialise(
         home,
@@ -211,14 +211,14 @@ READING = ("token:detokenize", "token:search", "token:show", "token:revoke")
 ACTING = ("token:tokenize", *READING)
 
 
-def furnish(home: Path, url: str = "", *, policy_text: str = "") -> Furnished:
+def furnish(home: Path, url: str = "", *, policy_text: str = "", clock: Clock | None = None) -> Furnished:
     """Make a vault with everybody in it: what tests of the hot path copy with ``copy``.
 
     Services: ``shop`` may do everything, whole values included; ``desk``
     swaps every member field for tokens, and sees phone numbers and genders, masked. Staff:
     ``minji``, a handler who may see everything of members, ``chief``, a reviewer.
     """
-    furnished = found(home, url, policy_text=policy_text)
+    furnished = found(home, url, policy_text=policy_text, clock=clock)
     administrator, officer = furnished.login("admin"), furnished.login("officer")
     furnished.actors.update(admin=administrator, officer=officer)
     for login, role in (("minji", Role.HANDLER), ("chief", Role.REVIEWER)):

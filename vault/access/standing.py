@@ -257,9 +257,10 @@ class Standings:
 def standing_in(
     connection: Connection, counter: Counter, root: KeySealer, *, restoring: bool = False
 ) -> Standing:
-    """Return the standing of the state that ``connection`` sees. Raises UnavailableError, TamperDetectedError.
+    """Return the standing of the state that ``connection`` sees.
 
-    ``restoring``: its suspended epochs unwrap (envelope.md 10.4).
+    ``restoring``: its suspended epochs unwrap (envelope.md 10.4). Raises
+    UnavailableError, TamperDetectedError.
     """
     row = in_force(read_roots(connection), RootSlot.LIVE)
     records = read_keys(connection)

@@ -123,10 +123,11 @@ def backup(
     with closing(Database.open(settings.database_url)) as database:
         require_current(database)
         with database.reading() as connection:
-            vault_id = database.counter(connection).vault_id
-            copies, records = read_roots(connection), read_keys(connection)
-        with usable_keys():
-            keyring = Keyring.unlock(vault_id, records, unlocking.open(settings, copies, vault_id))
+            vault_id, copies = database.counter(connection).vault_id, read_roots(connection)
+        root = unlocking.open(settings, copies, vault_id)
+        # Only now: whoever types shares takes minutes, and a key may be replaced in them.
+        with usable_keys(), database.reading() as connection:
+            keyring = Keyring.unlock(vault_id, read_keys(connection), root)
         request = Request(actor=HOST, origin=own_origin(), now_us=_micros(clock()))
         return write_backup(
             database,

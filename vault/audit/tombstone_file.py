@@ -66,11 +66,13 @@ class TombstoneFile:
         except OSError:
             raise UnavailableError("the tombstone file cannot be written") from None
 
-    def append(self, tombstones: Sequence[Tombstone], log_size: int, signer: SigningKey) -> None:
+    def append(
+        self, tombstones: Sequence[Tombstone], log_size: int, signer: SigningKey, *beside: SigningKey
+    ) -> None:
         """Add the next lines, and state that the file is complete through ``log_size``; while held.
 
-        Raises ValueError when they are not the next, TamperDetectedError when their
-        log indexes do not ascend, UnavailableError from ``hold``.
+        ``beside`` sign the head too: whoever has an older key alone reads the newest file.
+        Raises ValueError when they are not the next, UnavailableError from ``hold``.
         """
         at = self._at.copy()
         data = b"".join([at.sign(tombstone, signer) for tombstone in tombstones])
@@ -83,7 +85,7 @@ class TombstoneFile:
             append_file(self.path, data, at=self._at.length)
         self._at, self._lost = at, 0
         if not self._stated(log_size, signer.name):
-            replace_file(head_path(self.path), sign_head(at, log_size, signer).encode())
+            replace_file(head_path(self.path), sign_head(at, log_size, signer, *beside).encode())
 
     def forget(self) -> None:
         """Look at the whole file the next time."""

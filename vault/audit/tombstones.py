@@ -248,10 +248,13 @@ def read_head(path: Path, keys: dict[bytes, NoteKey]) -> Head | None:
     raise _bad_head()
 
 
-def sign_head(at: Chain, log_size: int, key: SigningKey) -> str:
-    """Return the head of a file that ends at ``at`` and is complete through ``log_size`` entries."""
-    chain = to_base64(at.chain)
-    return sign_note(f"{key.name}{ORIGIN_SUFFIX}\n{at.count}\n{chain}\nthrough {log_size}\n", key)
+def sign_head(at: Chain, log_size: int, key: SigningKey, *beside: SigningKey) -> str:
+    """Return the head of a file that ends at ``at`` and is complete through ``log_size`` entries.
+
+    ``beside`` are the keys of the same name that still sign beside ``key``.
+    """
+    text = f"{key.name}{ORIGIN_SUFFIX}\n{at.count}\n{to_base64(at.chain)}\nthrough {log_size}\n"
+    return sign_note(text, key, *beside)
 
 
 def require_head(head: Head | None, at: Chain) -> None:

@@ -54,7 +54,7 @@ class Filing:
                 missing = _missing(connection, keyring, seen)
             if known < size:
                 raise TamperDetectedError("the database is older than the tombstone file", table="tombstone")
-            self._file.append(missing, size, keyring.signer)
+            self._file.append(missing, size, keyring.signer, *keyring.signers[1:])
         self.filed = seen.start + len(seen.fresh) + len(missing)
         if seen.lost:
             self._alarms.report([Alarm("tombstone_file", str(seen.lost))], now_us=now_us)

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from itertools import combinations, pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ software snapshot regret rumor review learn large presence helpful floral puny c
 wrap advance payroll gather
 """.strip().split("\n\n")
 """Shares of ``KEY``, two of which are needed, printed when the format was made."""
+TESTS = Path(__file__).parents[2]
 
 
 def opened(wrapper: KeyWrapper, wrapped: bytes, context: bytes = b"context") -> bytes:
@@ -68,7 +70,7 @@ def refused(rule: str, call: Callable[[], object], *secrets: SecretText) -> Wrap
     assert error.__context__ is None
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
     # The frames of the test know the secrets; those of the product are under test.
-    report.stack[:] = [frame for frame in report.stack if "/tests/" not in frame.filename]
+    report.stack[:] = [frame for frame in report.stack if not Path(frame.filename).is_relative_to(TESTS)]
     told = "".join(report.format()) + repr(error.args)
     assert "value=" not in told  # As in the representation of a share that the library has read.
     for words in (secret.expose().split() for secret in secrets):

@@ -58,6 +58,14 @@ def test_goes_on_behind_what_is_there(file: TombstoneFile, path: Path) -> None:
     assert read(path, KEYS) == (acts(5), 50)
 
 
+def test_while_two_keys_sign_either_alone_reads_the_newest_file(file: TombstoneFile, path: Path) -> None:
+    write(file, acts(2), size=20)
+    with file.hold(KEYS):
+        file.append(acts(4, 2), 40, NEW, OLD)
+    for key in KEYS:
+        assert read(path, [key]) == (acts(4), 40)
+
+
 def test_another_process_reads_what_it_has_not_seen(path: Path) -> None:
     one, two = TombstoneFile(path), TombstoneFile(path)
     write(one, acts(2), size=20)
