@@ -95,13 +95,22 @@ class Chain:
     def sign(self, tombstone: Tombstone, key: SigningKey) -> bytes:
         """Return the next line, signed, and go on behind it.
 
-        Raises ValueError for a tombstone that is not the next one.
+        Raises ValueError for a tombstone that is not the next one, and
+        TamperDetectedError (``order``) for one that no reader would take after
+        those before it under the name of this log (2.3): it is of another log.
         """
         rest = _rest(tombstone)
-        if tombstone.seq != self.count or tombstone.log_index <= self.last.get(key.name, -1):
+        if tombstone.seq != self.count:
             raise ValueError("not the next tombstone")
         if _LINE(f"{tombstone.seq} {rest} {'A' * 91}=") is None:
             raise ValueError("not a tombstone")
+        if tombstone.log_index <= self.last.get(key.name, -1):
+            raise TamperDetectedError(
+                f"the tombstone file cannot be written anew: line {self.count}: order; after a restore"
+                " copy it from another node",
+                reference=str(self.count),
+                table="tombstone",
+            )
         signature = key.key_id + key.sign(_signed(key.name, self, rest))
         line = f"{tombstone.seq} {rest} {to_base64(signature)}\n".encode("ascii")
         self._advance(line, key.name, tombstone.log_index)

@@ -41,8 +41,9 @@ class Filing:
 
         Lines that the file has lost are written again, and that is an alarm.
         Raises TamperDetectedError when a row is missing or altered, when a line
-        is, or when the file holds more than the table: the database is older
-        then. UnavailableError when the file cannot be written.
+        is, when rows of two logs would have to be signed as one, or when the file
+        holds more than the table: the database is older then. UnavailableError
+        when the file cannot be written.
         """
         if now_us >= self._next_whole:
             self._file.forget()
@@ -53,14 +54,7 @@ class Filing:
                 missing = _missing(connection, keyring, seen)
             if known < size:
                 raise TamperDetectedError("the database is older than the tombstone file", table="tombstone")
-            try:
-                self._file.append(missing, size, keyring.signer)
-            except ValueError:
-                # Tombstones of two logs stand in the table: their indexes do not ascend in one.
-                raise TamperDetectedError(
-                    "after a restore the tombstone file cannot be written anew: copy it from another node",
-                    table="tombstone",
-                ) from None
+            self._file.append(missing, size, keyring.signer)
         self.filed = seen.start + len(seen.fresh) + len(missing)
         if seen.lost:
             self._alarms.report([Alarm("tombstone_file", str(seen.lost))], now_us=now_us)

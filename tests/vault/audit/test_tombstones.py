@@ -146,5 +146,5 @@ def test_writer_refuses_what_a_reader_would(wrong: Tombstone) -> None:
 def test_writer_refuses_an_index_that_does_not_ascend() -> None:
     at = Chain()
     at.sign(FIRST, log_key())
-    with pytest.raises(ValueError, match="not the next"):
+    with pytest.raises(TamperDetectedError, match="line 1: order"):
         at.sign(replace(FIRST, seq=1), log_key())
