@@ -69,8 +69,7 @@ class TombstoneFile:
     def append(self, tombstones: Sequence[Tombstone], log_size: int, signer: SigningKey) -> None:
         """Add the next lines, and state that the file is complete through ``log_size``; while held.
 
-        Raises ValueError when they are not the next, TamperDetectedError when their
-        log indexes do not ascend, UnavailableError from ``hold``.
+        Raises ValueError when they are not the next, UnavailableError from ``hold``.
         """
         at = self._at.copy()
         data = b"".join([at.sign(tombstone, signer) for tombstone in tombstones])
