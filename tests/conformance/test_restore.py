@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from keys.secret import SecretText
 from tests.conformance.counter import PHONE, Counter
+from tests.conformance.stones import filed, round_of
 from tests.conformance.suspicion import generations, resume, suspend, values_of
 from tests.conformance.test_public_keys import without_keys
 from tests.conformance.yard import Yard, clear, new_yard
@@ -23,6 +27,7 @@ from vault.audit.folder import write_export
 from vault.audit.integrator import log_keys
 from vault.audit.tombstones import read
 from vault.audit.verify import verify_export
+from vault.backup import manifest
 from vault.backup.replaying import rewrap
 from vault.domain.actions import Action
 from vault.domain.errors import (
@@ -165,6 +170,70 @@ def test_an_older_tombstone_file_is_refused_without_two_people(yard: Yard) -> No
         assert (told["administrator"], told["officer"]) == (people["admin"], people["officer"])
         assert (int(told["gap.from"]), int(told["gap.to"])) == (restored.gap.start, restored.gap.stop)
         counter.verify_log()
+
+
+def test_a_host_that_comes_without_its_files_writes_them_after_a_restore(yard: Yard) -> None:
+    """Tombstones of two logs stand in the table: those before the restore, and those after."""
+    yard.counter.token("010-5555-1234")
+    _, kept = erased_since_a_backup(yard)
+    restored = yard.restore(**outside(yard))
+    settings = Settings.load(restored.home)
+    with yard.opened(restored.home) as counter:
+        yard.let_in(counter)
+        assert round_of(counter.vault) == ""
+        for file in settings.checkpoint.parent.iterdir():
+            file.unlink()
+        do(replace(yard, counter=counter), "erase", kept)
+    open_to_serve(settings).close()
+    with yard.opened(restored.home) as counter:
+        assert round_of(counter.vault) == ""
+        assert [stone.act for stone in filed(counter).tombstones] == ["erase", "erase"]
+
+
+def test_an_erasure_while_the_files_are_copied_leaves_a_backup_that_is_restored(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erased, kept = yard.counter.token(ERASED), yard.counter.token(KEPT)
+    yard.counter.verify_log()
+    copies = iter(manifest.COPIES)
+
+    def erasing() -> Iterator[str]:
+        yield next(copies)
+        do(yard, "erase", erased)
+        yard.counter.verify_log()
+        yield from copies
+
+    monkeypatch.setattr(manifest, "COPIES", erasing())
+    yard.backup()
+    monkeypatch.undo()
+    restored = yard.restore(
+        checkpoint=yard.settings.checkpoint, tombstones=yard.folder / "backup" / "tombstones"
+    )
+    with yard.opened(restored.home) as counter:
+        yard.let_in(counter)
+        assert "value" not in counter.detokenize(erased, kept)["items"][0]
+        assert counter.detokenize(kept)["items"][0]["value"] == KEPT
+
+
+def test_a_planted_invitation_does_not_keep_a_backup_from_being_restored(yard: Yard) -> None:
+    token = yard.counter.token(KEPT)
+    yard.counter.tamper(
+        insert(tables.invitation).values(
+            id="inv_00000000000000000000",
+            staff_id=yard.furnished.people["admin"],
+            code_mac=bytes(32),
+            expires_at=1 << 60,
+            totp_sealed=b"",
+            version=1,
+            mac=bytes(32),
+        )
+    )
+    yard.backup()
+    restored = yard.restore()
+    assert restored.ended["invitations"] == 0
+    with yard.opened(restored.home) as counter:
+        yard.let_in(counter)
+        assert counter.detokenize(token)["items"][0]["value"] == KEPT
 
 
 def test_tombstones_that_were_cut_are_refused_whoever_vouches(yard: Yard) -> None:

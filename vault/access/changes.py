@@ -9,7 +9,7 @@ of its own and then raised.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
@@ -19,7 +19,7 @@ from vault.access.alarms import Alarms
 from vault.access.authority import Authority
 from vault.access.decision import Question, decide
 from vault.access.entries import Request, Said, entry, refused, rule_of, with_said
-from vault.access.sealing import Alarm, seal, usable_keys, verify
+from vault.access.sealing import Alarm, seal, sift, usable_keys, verify
 from vault.access.standing import Standing, Standings
 from vault.access.strangers import Strangers
 from vault.audit.entry import NO_DECISION, Decision
@@ -124,6 +124,16 @@ class Attempt:
         except TamperDetectedError:
             self.alarms.append(Alarm(row.table.name, row.row_id))
             raise
+
+    def sifted(self, rows: Iterable[R]) -> list[R]:
+        """Return those of ``rows``, read in this attempt, that verify. The others alarm, and stop nothing.
+
+        For what narrows: a row that somebody planted gives no right, and must not keep one in force.
+        """
+        found: set[Alarm] = set()
+        kept = sift(self.keyring.authority, rows, found)
+        self.alarms.extend(found)
+        return kept
 
     def tampered(self, table: str, row_id: object) -> TamperDetectedError:
         """Return the error to raise for a row that is not as the vault wrote it, and alarm."""
@@ -276,6 +286,8 @@ class Changes:
             # The transaction is gone and every change with it; what it found is not.
             self.alarms.report(found, now_us=request.now_us)
             raise
+        if found:
+            self.alarms.report(found, now_us=request.now_us)
         if change.revises:
             # So that this node's next request is decided by it at once. It is durable already, so what
             # cannot be read now is left to the append, as on every other node.

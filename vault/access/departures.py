@@ -15,8 +15,8 @@ from vault.storage.staff import StaffRow, open_invitations
 def end_enrolment(attempt: Attempt, row: StaffRow) -> None:
     """End a person's sessions, unused invitations and pending enrolment."""
     close_sessions_of(attempt.connection, row.id, attempt.now_us)
-    for invitation in open_invitations(attempt.connection, row.id):
-        attempt.change(attempt.genuine(invitation), used_at=attempt.now_us)
+    for invitation in attempt.sifted(open_invitations(attempt.connection, row.id)):
+        attempt.change(invitation, used_at=attempt.now_us)
     _withdraw(attempt, "enrolment", row.id)
 
 

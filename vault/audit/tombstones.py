@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -76,7 +76,7 @@ class Reading(NamedTuple):
 
     tombstones: list[Tombstone]
     through: int
-    """The file holds every act of every log entry below this index."""
+    """The file holds every act of every log entry below this index (5.3)."""
 
 
 @dataclass(slots=True)
@@ -87,33 +87,22 @@ class Chain:
     chain: bytes = START
     length: int = 0
     """Bytes of the lines so far."""
-    last: dict[str, int] = field(default_factory=dict)
-    """Log index of the last line of each log, by key name."""
     unknown: int | None = None
     """First of the lines at the end that no trusted key vouches for; None where one does for all of them."""
 
     def sign(self, tombstone: Tombstone, key: SigningKey) -> bytes:
         """Return the next line, signed, and go on behind it.
 
-        Raises ValueError for a tombstone that is not the next one, and
-        TamperDetectedError (``order``) for one that no reader would take after
-        those before it under the name of this log (2.3): it is of another log.
+        Raises ValueError for a tombstone that is not the next one.
         """
         rest = _rest(tombstone)
         if tombstone.seq != self.count:
             raise ValueError("not the next tombstone")
         if _LINE(f"{tombstone.seq} {rest} {'A' * 91}=") is None:
             raise ValueError("not a tombstone")
-        if tombstone.log_index <= self.last.get(key.name, -1):
-            raise TamperDetectedError(
-                f"the tombstone file cannot be written anew: line {self.count}: order; after a restore"
-                " copy it from another node",
-                reference=str(self.count),
-                table="tombstone",
-            )
         signature = key.key_id + key.sign(_signed(key.name, self, rest))
         line = f"{tombstone.seq} {rest} {to_base64(signature)}\n".encode("ascii")
-        self._advance(line, key.name, tombstone.log_index)
+        self._advance(line)
         return line
 
     def follow(self, line: bytes, keys: dict[bytes, NoteKey]) -> Tombstone:
@@ -138,9 +127,7 @@ class Chain:
         except VerificationError:
             self.require_known()
             raise self.refused("signature") from None
-        if tombstone.log_index <= self.last.get(key.name, -1):
-            raise self.refused("order")
-        self._advance(line, key.name, tombstone.log_index)
+        self._advance(line)
         return tombstone
 
     def require_known(self) -> None:
@@ -154,7 +141,7 @@ class Chain:
 
     def copy(self) -> Chain:
         """Return the same place, to go on from on its own."""
-        return Chain(self.count, self.chain, self.length, dict(self.last), self.unknown)
+        return Chain(self.count, self.chain, self.length, self.unknown)
 
     def _signature(self, text: str) -> bytes:
         try:
@@ -162,8 +149,7 @@ class Chain:
         except MalformedNoteError:
             raise self.refused("form") from None
 
-    def _advance(self, line: bytes, log: str, index: int) -> None:
-        self.last[log] = index
+    def _advance(self, line: bytes) -> None:
         self._go_on(line)
         # The chain in it is that of all lines before: whoever signed it had verified them (3.3).
         self.unknown = None
@@ -207,7 +193,7 @@ def read(path: Path, keys: Iterable[NoteKey]) -> Reading:
         tombstones.append(at.follow(line, trusted))
         require_head(head, at)
     require_whole(head, at)
-    return Reading(tombstones, through(head, at))
+    return Reading(tombstones, 0 if head is None else head.through)
 
 
 def read_bytes(path: Path, start: int = 0) -> bytes:
@@ -275,13 +261,6 @@ def require_whole(head: Head | None, at: Chain) -> None:
     if head is not None and at.count < head.count:
         raise at.refused("cut")
     at.require_known()
-
-
-def through(head: Head | None, at: Chain) -> int:
-    """Return the size of the log through which a file that ends at ``at`` is complete (5.3)."""
-    if head is not None:
-        return head.through
-    return 1 + list(at.last.values())[-1] if at.last else 0
 
 
 def _open_head(text: str, key: NoteKey) -> Head:

@@ -26,8 +26,12 @@ MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.note"
 VALUES: Final = "values.age"
 KEYS: Final = "keys.age"
-COPIES: Final = ("checkpoint", "tombstones", "tombstones.head")
-"""Files of the folder ``log``, as they were after the snapshot."""
+COPIES: Final = ("checkpoint", "tombstones.head", "tombstones")
+"""Files of the folder ``log``, as they were after the snapshot.
+
+In this order, for they are written in the other: a file may be longer than its
+head says, and a head may reach beyond the checkpoint (tombstones.md 4.2, 4.3).
+"""
 
 SIGNED: Final = "/backup"
 """After the name of the log, in the note over the manifest."""

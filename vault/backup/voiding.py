@@ -26,8 +26,8 @@ def void(attempt: Attempt) -> Counter[str]:
         if not held.row.ended:
             attempt.change(held.row, revoked_at=ENDED)
             done["credentials"] += 1
-    for invitation in all_open_invitations(attempt.connection):
-        attempt.change(attempt.genuine(invitation), used_at=attempt.now_us)
+    for invitation in attempt.sifted(all_open_invitations(attempt.connection)):
+        attempt.change(invitation, used_at=attempt.now_us)
         done["invitations"] += 1
     for approval in attempt.authority.approvals.values():
         if approval.state == "open":

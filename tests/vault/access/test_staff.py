@@ -144,6 +144,16 @@ def test_leaving_ends_everything_in_one_transaction(any_office: Office) -> None:
     assert world.alarms() == set()
 
 
+def test_a_planted_invitation_keeps_nobody_from_being_let_go(any_office: Office) -> None:
+    world, administrator, officer = any_office.world, any_office.administrator, any_office.officer
+    handler = world.hire(administrator, officer, Role.HANDLER)
+    genuine = world.rows("invitation", staff_id=handler.staff_id)[0]
+    world.plant("invitation", genuine | {"id": "inv_planted", "code_mac": bytes(32), "used_at": None})
+    register.leave(world.changes, world.request(administrator), handler.staff_id)
+    assert world.rows("staff", id=handler.staff_id)[0]["state"] == "left"
+    assert world.alarms() == {("invitation", "inv_planted")}
+
+
 def test_what_somebody_proposed_and_nobody_decided_ends_with_them(office: Office) -> None:
     world = office.world
     second = world.hire(office.administrator, office.officer, Role.ADMINISTRATOR)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.vault.audit.builders import log_key
 from tests.vault.audit.make_tombstone_vectors import ACTS, NEW, OLD, content, file_of, head_of
 from tests.vault.audit.make_vectors import VECTORS
 from vault.audit.note import parse_vkey, vkey
@@ -57,7 +56,7 @@ def test_file_that_breaks_a_rule_is_refused_by_line_and_rule(vector: dict[str, A
 def test_document_names_every_rule() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     assert {vector["rule"] for vector in CONTENT["malformed"]} == {
-        *("form", "sequence", "order", "key", "signature", "head", "cut", "chain")
+        *("form", "sequence", "key", "signature", "head", "cut", "chain")
     }
     for vector in CONTENT["malformed"]:
         assert f"`{vector['rule']}`" in text
@@ -141,10 +140,3 @@ def test_head_that_cannot_be_read_is_unavailable(tmp_path: Path) -> None:
 def test_writer_refuses_what_a_reader_would(wrong: Tombstone) -> None:
     with pytest.raises(ValueError, match="not"):
         Chain().sign(wrong, OLD)
-
-
-def test_writer_refuses_an_index_that_does_not_ascend() -> None:
-    at = Chain()
-    at.sign(FIRST, log_key())
-    with pytest.raises(TamperDetectedError, match="line 1: order"):
-        at.sign(replace(FIRST, seq=1), log_key())
