@@ -11,8 +11,11 @@ import pytest
 
 from tests.support.postgres import BINARIES_VARIABLE, PostgresCluster
 from tests.support.schema import migrate
+from tests.support.scratch import scratch
 
 pytest_plugins = ["tests.support.strictness", "tests.support.holders"]
+
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(scratch()))
 
 _FIXTURE = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}
 
