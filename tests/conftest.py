@@ -13,7 +13,7 @@ from tests.support.postgres import BINARIES_VARIABLE, PostgresCluster
 from tests.support.schema import migrate
 from tests.support.scratch import scratch
 
-pytest_plugins = ["tests.support.strictness", "tests.support.holders"]
+pytest_plugins = ["tests.support.strictness", "tests.support.holders", "tests.support.statements"]
 
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(scratch()))
 
