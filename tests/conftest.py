@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from keys.wrappers.passphrase import Argon2Cost
 from tests.support.postgres import BINARIES_VARIABLE, PostgresCluster
 from tests.support.schema import migrate
+from tests.support.scratch import scratch
 
-pytest_plugins = ["tests.support.strictness", "tests.support.holders"]
+pytest_plugins = ["tests.support.strictness", "tests.support.holders", "tests.support.statements"]
+
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(scratch()))
 
 _FIXTURE = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}
 
@@ -78,6 +82,12 @@ def migrated_sqlite_url(migrated_sqlite: Path, sqlite_url: str) -> str:
 def migrated_url(request: pytest.FixtureRequest) -> str:
     """Like ``database_url``, at the latest schema."""
     return str(request.getfixturevalue(f"migrated_{_FIXTURE[request.param]}"))
+
+
+@pytest.fixture
+def cheap_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever seals with a passphrase in this process, and names no cost, takes the least there is."""
+    monkeypatch.setattr(Argon2Cost.__init__, "__defaults__", (8, 1, 1))
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from vault.assembly import New, Sealing, initialise, open_or_wait, unseal_on_hos
 from vault.domain.model import Role
 from vault.policy.policy import Policy
 
+pytestmark = pytest.mark.usefixtures("cheap_passphrases")
+
 FAR = ("203.0.113.7", 1)
 OPEN = {*WHEN_SEALED, ("GET", UNSEAL), ("POST", UNSEAL), ("DELETE", UNSEAL)}
 ROUTES = sorted(

@@ -13,6 +13,8 @@ import pytest
 from tests.cli.conftest import Command
 from tests.support.furnished import POLICY
 
+pytestmark = pytest.mark.usefixtures("cheap_passphrases")
+
 PEOPLE = ("--administrator", "mina:김민아", "--officer", "jun:박준")
 PASSPHRASE = "correct horse 배터리 staple"
 

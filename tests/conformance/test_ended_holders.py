@@ -36,6 +36,8 @@ from vault.rotation.retirement import Step
 from vault.settings import FILE
 from vault.storage.roots import RootRow, read_roots
 
+pytestmark = pytest.mark.usefixtures("cheap_passphrases")
+
 REGION = "ap-northeast-2"
 HOUR = timedelta(hours=1)
 FIRST, NEXT = "correct horse 배터리 staple", "incorrect donkey 전지 paperclip"

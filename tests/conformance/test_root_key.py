@@ -29,6 +29,8 @@ from vault.domain.errors import (
 from vault.service.vault import Vault
 from vault.storage import database, roots, tables
 
+pytestmark = pytest.mark.usefixtures("cheap_passphrases")
+
 PASSPHRASE = "correct horse 배터리 staple"
 
 

@@ -24,6 +24,8 @@ from typing import Self
 import psycopg
 from psycopg import sql
 
+from tests.support.scratch import scratch
+
 BINARIES_VARIABLE = "PIIVAULT_TEST_PG_BIN"
 
 START_SECONDS = 60
@@ -33,7 +35,7 @@ STOP_SECONDS = 60
 # "stop" keeps the data for a later start; a closed input means the cluster, or its owner, is gone for good.
 WATCH = """
 "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c max_connections=200 \
-    -c timezone=UTC -c log_timezone=UTC >> "$2/server.log" 2>&1 < /dev/null &
+    -c max_wal_size=128MB -c timezone=UTC -c log_timezone=UTC >> "$2/server.log" 2>&1 < /dev/null &
 server=$!
 order=gone
 read -r order || true
@@ -108,7 +110,7 @@ class PostgresCluster:
     def __init__(self, binaries: Path | None = None) -> None:
         self._user = server_user()
         # Not the folder of TMPDIR: that may be private to root, and a socket path has room for 107 bytes.
-        self._folder = Path(tempfile.mkdtemp(prefix="pv-pg-", dir="/tmp"))
+        self._folder = Path(tempfile.mkdtemp(prefix="pv-pg-", dir=scratch()))
         self._give(self._folder)
         self._numbers = itertools.count(1)
         self._templates: dict[str, str] = {}

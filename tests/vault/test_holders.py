@@ -31,6 +31,8 @@ from vault.domain.errors import InvalidInputError, UnavailableError, VaultError
 from vault.domain.model import Role
 from vault.settings import FILE
 
+pytestmark = pytest.mark.usefixtures("cheap_passphrases")
+
 ADMINISTRATOR = Person(login="admin", name="Admin Park", role=Role.ADMINISTRATOR)
 OFFICER = Person(login="officer", name="Officer Lee", role=Role.OFFICER)
 PASSPHRASE = "correct horse 배터리 staple"

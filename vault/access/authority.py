@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from typing import Final
 
 from keys.keyring import Keyring
@@ -325,6 +326,12 @@ def _policy(rows: list[PolicyRow]) -> Policy:
     if not rows:
         return NO_POLICY
     try:
-        return Policy.parse(rows[0].text)
+        return _parsed(rows[0].text)
     except InvalidInputError:
         raise UnavailableError("the installed policy cannot be read by this version") from None
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> Policy:
+    """Parse once: any change makes every node read all that holds, and the text is hardly ever another."""
+    return Policy.parse(text)

@@ -5,6 +5,7 @@ A migration and its record run in one transaction on both databases.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -44,6 +45,7 @@ def current_revision(connection: Connection) -> str:
     return MigrationContext.configure(connection).get_current_revision() or ""
 
 
+@cache
 def newest_revision() -> str:
     """Return the schema of this release."""
     return ScriptDirectory.from_config(_config(None)).get_current_head() or ""
