@@ -35,6 +35,10 @@ class Figures:
     remaining: int | None = None
     destroyed: str = ""
     """Name of the key that two administrators have destroyed."""
+    erased: bool = False
+    """Of somebody who asked for it nothing comes back."""
+    certified: bool = False
+    """The certificate of that verifies, and its entry is in the log."""
 
     def document(self) -> dict[str, Any]:
         """Return the object of ``--json``."""
@@ -52,6 +56,8 @@ class Figures:
                 "to": self.rotation_to,
                 "remaining": self.remaining,
             },
+            "erased": self.erased,
+            "certified": self.certified,
         }
 
     def faults(self) -> list[str]:
@@ -65,6 +71,8 @@ class Figures:
             "plaintext_found": (self.plaintext_found, 0),
             "rotation.remaining": (self.remaining, 0),
             "rotation.destroyed": (self.destroyed, DESTROYED),
+            "erased": (self.erased, True),
+            "certified": (self.certified, True),
         }
         return [f"{name} is {is_}, not {due}" for name, (is_, due) in wanted.items() if is_ != due]
 

@@ -20,17 +20,17 @@ from cli.demo.cast import (
     PARTNER_FIELDS,
     Cast,
 )
+from cli.demo.endings import Endings
 from cli.demo.host import Host
 from cli.demo.refusals import Refusals
 from cli.demo_data import members, partners
 from cli.output import Output
 from cli.remote.files import watched
 from cli.remote.importing import BATCH, Order, run_import
-from cli.remote.keys import follow
 from cli.remote.log import run_export
 from cli.remote.retrying import Patience
 from cli.remote.server import Server
-from vault.audit.verify import ExportRejectedError, verify_export
+from vault.audit.verify import ExportRejectedError, verify_certificate, verify_export
 from vault.domain.errors import TamperDetectedError
 from vault.domain.model import Reveal
 
@@ -50,6 +50,10 @@ class Story:
         self._refusals: Refusals | None = None
         self._phones: list[tuple[str, str]] = []
         """Tokens, and the digits that went in."""
+        self._leaver = ("", "")
+        """Somebody who asks to be erased: the subject, and the token of the number."""
+        self._endings: Final = Endings(self.cast, account, self.figures)
+        self._certificate = ""
 
     def tell(self) -> None:
         """Run every chapter. Raises what goes wrong."""
@@ -59,7 +63,7 @@ class Story:
         self._import_files()
         self._use_values()
         self._refuse()
-        self._rotate()
+        self._end()
         self._restart()
         self._read_log()
         self._verify()
@@ -123,11 +127,9 @@ class Story:
                 )
         with (work / "members.tokens.csv").open(encoding="utf-8", newline="") as file:
             given = {row["external_ref"]: row["member.phone"] for row in members()}
-            self._phones = [
-                (row["member.phone"], _digits(given[row["external_ref"]]))
-                for row in csv.DictReader(file)
-                if row["member.phone"]
-            ]
+            rows = [row for row in csv.DictReader(file) if row["member.phone"]]
+        self._phones = [(row["member.phone"], _digits(given[row["external_ref"]])) for row in rows]
+        self._leaver = (rows[-1]["subject"], rows[-1]["member.phone"])
 
     def _use_values(self) -> None:
         self._account.chapter("Values come back for a purpose, and only for that")
@@ -174,33 +176,11 @@ class Story:
         )
         self._refusals = refusals
 
-    def _rotate(self) -> None:
-        self._account.chapter("A new wrapping key, and the end of the old one")
-        cast, refusals = self.cast, self._refusals
-        assert refusals is not None  # a chapter before
-        with cast.administrator.server(self._host.url) as server:
-            rotated = server.post("/v1/keys/rotate").body
-            old, new = rotated["old"], rotated["new"]
-            who = f"{cast.administrator.name}, administrator"
-            refusals.of_destruction(f"{who}, destroying epoch {old} while data keys hang on it", server, old)
-            done = follow(server, Output(), server.post("/v1/keys/rewrap").body["job"])
-            self._say(f"epoch {old} → {new}: {done['done']:,} data keys re-wrapped")
-            left = self._hanging(server, old)
-            self._say(f"census: {left} data keys, values and digests still hang on epoch {old}")
-            body = {"kind": "wrapping", "version": old, "reason": f"replaced by epoch {new}"}
-            waiting = server.post("/v1/keys/destroy", body).body
-            refusals.of_approval(f"{who}, approving their own proposal", server, waiting["approval_id"])
-        with cast.second.server(self._host.url) as server:
-            server.post(f"/v1/approvals/{waiting['approval_id']}", {"decision": "approve"})
-        self._say(f"{cast.second.name}, administrator, approves: {waiting['key']} is destroyed")
-        self.figures.rotation_from, self.figures.rotation_to = old, new
-        self.figures.remaining, self.figures.destroyed = left, waiting["key"]
-        self.figures.refused = refusals.count
-
-    def _hanging(self, server: Server, epoch: int) -> int:
-        """Return what the census counts on one epoch of the wrapping key."""
-        items = server.get("/v1/keys/census").body["items"]
-        return sum(item["total"] for item in items if (item["kind"], item["version"]) == ("wrapping", epoch))
+    def _end(self) -> None:
+        assert self._refusals is not None  # a chapter before
+        self._endings.of_a_key(self._refusals)
+        self.figures.refused = self._refusals.count
+        self._certificate = self._endings.of_a_person(*self._leaver)
 
     def _restart(self) -> None:
         self._account.chapter("The server is stopped and started again")
@@ -229,15 +209,20 @@ class Story:
         folder, tampered = self._host.work / "log", self._host.work / "log-tampered"
         self._host.settle()
         with self.cast.reviewer.server(self._host.url) as server:
+            note = self._endings.signed(server, self._certificate)
             run_export(server, Output(), folder)
             portions = self._count(server, action="key:rewrap", actor="vault")
-            looks = self._count(server, action="key:jobs")
+            looks = self._count(server, action="key:jobs") + self._count(server, action="certificate:show")
         report = verify_export(folder, self._vkey)
         # How many portions the re-wrap took, and how often it was looked at, is a matter of the host's speed.
         self.figures.log_entries = report.entries - portions - looks
         self.figures.log_verified = True
         self._say(f"{report.entries} entries, root {report.root.hex()[:16]}…: verified")
-        self._say(f"   ({portions} of them portions of the re-wrap, {looks} looks at how far it was)")
+        self._say(f"   ({portions} of them portions of the re-wrap, {looks} looks at how far something was)")
+        certified = verify_certificate(note, [self._vkey], export=folder).certificate
+        self.figures.certified = True
+        self._say(f"The certificate of destruction verifies with it: entry {certified.log_index},")
+        self._say(f"   copies from before are dead by {certified.lines['copies dead by']}")
         shutil.copytree(folder, tampered)
         bundle = flip_byte(tampered)
         try:

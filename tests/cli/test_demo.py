@@ -58,9 +58,11 @@ def test_the_demo_comes_to_its_figures_and_leaves_a_server_to_log_in_to(
         "tamper_detected": True,
         "plaintext_found": 0,
         "rotation": {"from": 1, "to": 2, "remaining": 0},
+        "erased": True,
+        "certified": True,
     }
     assert time.monotonic() - begun < 120
-    assert "11. What whoever steals the disk finds" in ran.err
+    assert "12. What whoever steals the disk finds" in ran.err
     assert "403 purpose_not_allowed" in ran.err
 
     found = re.search(r"export XDG_CONFIG_HOME=(\S+)", ran.err)
