@@ -73,7 +73,13 @@ class Cast:
             self.statistics = server.post("/v1/services", {"name": "statistics", "owner": owner}).body
 
     def propose(
-        self, holder: Holder, actions: Sequence[str], fields: Sequence[str], *, purpose: str, reveal: Reveal
+        self,
+        holder: Holder,
+        actions: Sequence[str],
+        fields: Sequence[str],
+        *,
+        purpose: str,
+        reveal: Reveal | None = None,
     ) -> str:
         """Have the administrator propose a grant; return its id."""
         kind, identity = holder
@@ -83,7 +89,7 @@ class Cast:
             "actions": list(actions),
             "fields": list(fields),
             "purposes": [purpose],
-            "reveal": reveal.value,
+            "reveal": reveal,
             "valid_days": 30,
             "reason": "for the demo",
         }

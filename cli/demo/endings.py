@@ -54,7 +54,7 @@ class Endings:
         self._account.chapter("A member asks to be erased")
         cast = self._cast
         holder = ("staff", cast.handler.staff_id)
-        cast.propose(holder, ["subject:erase"], INQUIRY_FIELDS, purpose=INQUIRY, reveal=Reveal.MASKED)
+        cast.propose(holder, ["subject:erase"], INQUIRY_FIELDS, purpose=INQUIRY)
         body = {"ground": "subject_request", "purpose": INQUIRY, "reason": "letter, ticket 4712"}
         with cast.handler.server(cast.url) as server:
             waiting = server.post(f"/v1/subjects/{subject}/erase", body).body

@@ -53,7 +53,7 @@ def test_the_demo_comes_to_its_figures_and_leaves_a_server_to_log_in_to(
         "rejected": 146,
         "detokenized": 9_891,
         "refused": 9,
-        "log_entries": 107,
+        "log_entries": 114,
         "log_verified": True,
         "tamper_detected": True,
         "plaintext_found": 0,
