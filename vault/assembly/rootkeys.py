@@ -52,6 +52,8 @@ from vault.storage.roots import RootRow, insert_roots, read_roots, retire_roots
 ATTEMPTS: Final = 8
 """Others may change things while somebody types."""
 
+_KEEP: Final = "keep every key file and every share, old and new, until piivault status shows which opens"
+
 
 @dataclass(frozen=True, slots=True)
 class RootChange:
@@ -280,17 +282,25 @@ def _replace_once(vault: Vault, old: RootKey, new: RootKey, copies: list[RootRow
 
 
 def _are_in_force(vault: Vault, copies: list[RootRow], error: BaseException) -> bool:
-    """Say whether ``copies`` were committed after all, by asking the database.
+    """Say whether ``copies`` were committed after all, by asking the database when it is done with them.
 
     The version alone would not tell: on another host somebody else may have taken it.
 
-    Raises OutcomeUnknownError when it cannot be asked: then nothing is taken away.
+    Raises OutcomeUnknownError when it cannot be asked, or may have it otherwise
+    after a failover: then nothing is taken away.
     """
+    database = vault.changes.database
     try:
-        with vault.changes.database.reading() as connection:
-            return set(copies) <= set(read_roots(connection))
-    except VaultError:
+        with database.settled() as connection:
+            there = set(copies) <= set(read_roots(connection))
+            unconfirmed = there and database.waits_for_standby(connection)
+    except (VaultError, KeyboardInterrupt):
         raise OutcomeUnknownError(
-            "whether the new root key is in force cannot be told while the database is away: keep every key"
-            " file and every share, old and new, until piivault status shows which opens"
+            f"whether the new root key is in force cannot be told now: {_KEEP}"
         ) from error
+    if unconfirmed:
+        raise OutcomeUnknownError(
+            "the new root key is in force, and whether the synchronous standby has it was not heard:"
+            f" a failover may bring the old one back: {_KEEP}"
+        ) from error
+    return there
