@@ -33,6 +33,7 @@ from vault.assembly import (
     open_or_wait,
     unseal_on_host,
 )
+from vault.assembly.rootkeys import RootChange
 from vault.audit.entry import Entry, decode
 from vault.domain.errors import ConflictError, InvalidInputError, TooManyAttemptsError, UnavailableError
 from vault.domain.ids import RequestId
@@ -402,6 +403,33 @@ def test_a_root_key_changed_meanwhile_is_not_opened(in_shares: Bench) -> None:
     in_shares.clock.pass_time(seconds=6)
     vault.upkeep.round()
     assert not vault.is_sealed
+
+
+def test_a_new_passphrase_is_brought_to_a_running_server_without_a_restart(in_words: Bench) -> None:
+    vault = in_words.start()
+    in_words.passphrase(vault, PASSPHRASE)
+    told: list[RootChange] = []
+    change_root_key(
+        in_words.settings,
+        Sealing(ask=lambda _what: SecretText("another long passphrase")),
+        told.append,
+        ask=lambda _what: SecretText(PASSPHRASE),
+        clock=in_words.clock,
+    )
+    assert told[0].by_people
+    vault.upkeep.round()
+    state = vault.unsealing.state()
+    assert (state.why, state.holder, state.by_people) == (Why.WAITING, "passphrase", True)
+    assert not vault.counts().sealed_everywhere
+    vault.upkeep.round()
+    assert vault.unsealing.state().why is Why.WAITING
+    assert in_words.refused(lambda: in_words.passphrase(vault, PASSPHRASE)) == "wrong"
+    in_words.passphrase(vault, "another long passphrase")
+    assert (vault.is_sealed, vault.unsealing.state().why) == (False, None)
+    vault.upkeep.round()
+    assert vault.upkeep.health.trouble == ""
+    made = [entry.action for entry in in_words.log(vault) if entry.outcome != "refused"]
+    assert made[-3:] == ["vault:unseal", "key:root", "vault:unseal"]
 
 
 def test_a_passphrase_opens_and_another_is_slowed_down(in_words: Bench) -> None:

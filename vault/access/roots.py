@@ -81,7 +81,8 @@ class Roots:
         """Return the root key of ``row``, the copy in force.
 
         Raises UnavailableError: the first time with what to do next, later,
-        when anybody may be asking, without; the process's log has it then.
+        when anybody may be asking, without; the process's log has it then. The
+        reference is the rule, NOBODY when a person is needed.
         """
         with self._lock:
             if self._held is not None and self._held.version == row.version:
@@ -119,8 +120,13 @@ class Roots:
         self._failed = (version, until)
         if self._held is None:
             raise error
-        LOGGER.error("root key %d: %s", version, error.detail)
-        raise UnavailableError("the root key cannot be opened on this node") from None
+        if error.reference == NOBODY:
+            LOGGER.warning("root key %d is in force, and a person has to open it: piivault unseal", version)
+        else:
+            LOGGER.error("root key %d: %s", version, error.detail)
+        raise UnavailableError(
+            "the root key cannot be opened on this node", reference=error.reference
+        ) from None
 
 
 def in_force(copies: list[RootRow], slot: RootSlot) -> RootRow:

@@ -143,7 +143,7 @@ class Unsealing:
                 shares.wrapper, row, begun.vault_id, refusal=_WRONG_SHARES, request=request
             )
             target = {"holder": row.kind, "shares": str(shares.given)}
-            return self._finish(root, told, request, target, begun)
+            return self._finish(root, told, request, target=target, begun=begun)
 
     def give_passphrase(self, passphrase: SecretText, *, origin: Origin, now_us: int) -> int:
         """Open the root key by its passphrase; return the log index of the unseal. Takes an Argon2 hash.
@@ -161,7 +161,7 @@ class Unsealing:
                 refusal=_WRONG_PASSPHRASE,
                 request=request,
             )
-            return self._finish(root, told, request, {"holder": row.kind}, begun)
+            return self._finish(root, told, request, target={"holder": row.kind}, begun=begun)
 
     def drop(self) -> None:
         """Drop what was collected."""
@@ -245,7 +245,7 @@ class Unsealing:
         return error
 
     def _finish(
-        self, root: RootKey, told: str, request: Request, target: dict[str, str], begun: Counter
+        self, root: RootKey, told: str, request: Request, *, target: dict[str, str], begun: Counter
     ) -> int:
         standing, index = unseal(self._database, self._standings, root, request, target=target, begun=begun)
         self._standings.hold(root, told, standing)

@@ -18,6 +18,7 @@ from keys.secret import SecretText
 from keys.states import KeyState
 from vault.access.entries import HOST, Request, entry, own_origin
 from vault.access.roots import Roots, in_force, opened
+from vault.access.standing import PEOPLE
 from vault.assembly.copies import both_wrappers, reseal_all, sealed_copies, sealing_faults
 from vault.assembly.oldcopies import require_apart
 from vault.assembly.opening import open_vault, open_with
@@ -68,6 +69,8 @@ class RootChange:
     recovery_shares: tuple[SecretText, ...]
     old_file: Path | None
     """The key file of the one before, which seals nothing any more; None when no file did."""
+    by_people: bool
+    """Whether every running server has to be given what opens the new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +100,10 @@ def change_root_key(
     Whatever stops it, either the old root key or the new one opens the vault,
     and ``announce`` was called with the shares before that was decided. Other
     nodes take the new one from its log index on, if their settings find what
-    seals it. ``ask`` opens the old one, by its copy for recovery if that is asked
-    for; ``sealing.ask`` is asked for the new. With ``apart`` nothing may seal the
-    new one that opens the old one too. Raises UnavailableError, ConflictError,
+    seals it; those that need a person for it are sealed until one unseals them.
+    ``ask`` opens the old one, by its copy for recovery if that is asked for;
+    ``sealing.ask`` is asked for the new. With ``apart`` nothing may seal the new
+    one that opens the old one too. Raises UnavailableError, ConflictError,
     InvalidInputError.
     """
     files: list[Path] = []
@@ -252,6 +256,7 @@ def _change(settings: Settings, vault: Vault, new: RootKey, sealers: Mapping[Roo
         recovery=spare.wrapper.describe(),
         recovery_shares=spare.shares,
         old_file=key_file(settings, row.version) if row.kind == "file" else None,
+        by_people=live.wrapper.kind in PEOPLE,
     )
 
 
