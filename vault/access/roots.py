@@ -98,8 +98,12 @@ class Roots:
             self._lease = lease
             return self.held
 
+    def renewal_is_due(self) -> bool:
+        """Say whether it is time for ``renew``."""
+        return self._lease.is_due(self._clock())
+
     def renew(self) -> None:
-        """Have the holder prolong what it is let in with, when that is due. For a timer; may take its time.
+        """Have the holder prolong what it is let in with, when that is due. May take its time.
 
         Raises HolderError, with what to do next, when that fails or its end is
         near. The root key stays held; it is the next start that would fail.
@@ -108,6 +112,10 @@ class Roots:
             lease = self._lease
         # Not under the lock: the holder may be slow, and nobody who decides has to wait for it.
         lease.renew(self._clock())
+
+    def require_renewed(self) -> None:
+        """Raise HolderError from a failed ``renew`` on until one succeeds. Asks nobody."""
+        self._lease.require_well()
 
     def _require_patience(self, version: int) -> None:
         if self._failed is not None and self._failed[0] == version:

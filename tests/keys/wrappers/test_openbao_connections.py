@@ -7,11 +7,12 @@ import datetime as dt
 import json
 import os
 import socket
+import ssl
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -224,6 +225,32 @@ def test_silent_server_is_unreachable_when_the_wait_is_over(monkeypatch: pytest.
         over.set()
     assert time.monotonic() - began < 5
     assert len(counted) == 1
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_server_that_answers_byte_by_byte_is_unreachable_when_the_time_is_over(
+    tls: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("keys.wrappers.openbao.WHOLE_S", 0.5)
+    certificate = make_certificate(tmp_path, "slow")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+
+    def drip(connection: socket.socket) -> None:
+        with (
+            suppress(OSError),
+            context.wrap_socket(connection, server_side=True) if tls else connection as to,
+        ):
+            to.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            for _ in range(200):
+                to.sendall(b"x")
+                time.sleep(0.05)
+
+    began = time.monotonic()
+    with listening(drip) as (port, _):
+        address = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        refused("unreachable", wrapper_at(address, ca_file=certificate[0]), USES["unwrap"])
+    assert time.monotonic() - began < 5
 
 
 def test_connection_that_breaks_is_tried_once_more() -> None:
