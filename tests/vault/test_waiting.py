@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import time
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from api.app import build_app
 from tests.support.furnished import START
-from tests.support.openbao import OpenBaoServer
+from tests.support.openbao import OpenBaoServer, impostor
 from tests.vault.test_holders import PASSPHRASE, make, saying
 from vault.access.standing import Why
 from vault.assembly import Initialised, New, Sealing, open_or_wait, open_vault
 from vault.domain.errors import UnavailableError
 from vault.service.vault import Vault
+from vault.settings import Settings
+from vault.storage import tables
+from vault.storage.database import Database
 
 
 class Clock:
@@ -76,6 +82,23 @@ def test_opens_by_itself_when_the_holder_is_back(tmp_path: Path, own_openbao: Op
     assert not vault.is_sealed
     assert vault.status().root_key.startswith("OpenBao transit")
     vault.close()
+
+
+def test_waits_for_a_holder_behind_a_load_balancer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = make(tmp_path / "home", Sealing(root=New("file")))
+    with impostor(502, b"<html>bad gateway</html>") as balancer:
+        write_token(tmp_path, "s.token")
+        table = f'[openbao]\naddress = "{balancer.address}"\nkey = "k"\ntoken_file = "{tmp_path / "token"}"\n'
+        file = made.settings.home / "piivault.toml"
+        file.write_text(file.read_text(encoding="utf-8") + table, encoding="utf-8")
+        with closing(Database.open(made.settings.database_url)) as database, database.writing() as connection:
+            values = {"kind": "openbao", "wrapped": b"\x03vault:v1:" + base64.b64encode(bytes(60))}
+            connection.execute(update(tables.root_key).where(tables.root_key.c.slot == "live").values(values))
+        vault = open_or_wait(Settings.load(made.settings.home), clock=Clock())
+        assert vault.unsealing.state().why is Why.UNREACHABLE
+        vault.upkeep.round()
+        assert "(status 502): unreachable" in caplog.text
+        vault.close()
 
 
 def test_what_waiting_would_not_help_does_not_start(tmp_path: Path) -> None:

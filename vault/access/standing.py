@@ -85,6 +85,8 @@ class Sealed:
     """No keys are held, and why."""
 
     why: Why
+    detail: str = ""
+    """What the holder's error says, for the operator alone."""
 
 
 PEOPLE: Final = frozenset({"passphrase", "shamir"})
@@ -226,7 +228,8 @@ class Standings:
             return self.roots.open(row, vault_id)
         except UnavailableError as error:
             if error.reference != PATIENCE:
-                self._state = Sealed(_WHY.get(error.reference or "", Why.FAILED))
+                why = _WHY.get(error.reference or "", Why.FAILED)
+                self._state = Sealed(why, error.detail if why is Why.UNREACHABLE else "")
             raise
 
     def _read(self, open_root: OpenRoot) -> Standing:

@@ -140,8 +140,11 @@ class Upkeep:
         except (UnavailableError, TamperDetectedError) as error:
             self._say(error.detail)
             raise
-        self._say("the vault is open" if sealed is None else f"the vault is sealed: {sealed.why.value}")
-        if sealed is not None:
+        if sealed is None:
+            self._say("the vault is open")
+        else:
+            detail = f": {sealed.detail}" if sealed.detail else ""
+            self._say(f"the vault is sealed: {sealed.why.value}{detail}")
             raise SealedError("the vault is sealed")
 
     def _say(self, text: str) -> None:

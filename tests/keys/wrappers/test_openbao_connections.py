@@ -350,14 +350,29 @@ def test_token_that_is_about_to_end_is_not_taken_for_one_without(
         (404, b"<html>no such page</html>"),
         (404, b'{"errors": ["something new"]}'),
         (418, b'{"errors": ["s.AToken-that_nobody.may.see"]}'),
-        (429, b'{"errors": ["request path: rate limit quota exceeded"]}'),
-        (500, b'{"errors": ["message authentication failed"]}'),
-        (503, b"<html>no server available</html>"),
+        (501, b"<html>no such method</html>"),
     ],
 )
 def test_tells_the_status_of_any_other_answer_and_no_more(use: Use, status: int, body: bytes) -> None:
     with impostor(status, body) as server:
         error = refused("unexpected", wrapper_at(server.address), use)
+    assert error.message == f"OpenBao transit {server.address} transit/keys/root (status {status})"
+
+
+@every_use
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, b'{"errors": ["request path: rate limit quota exceeded"]}'),
+        (500, b'{"errors": ["message authentication failed"]}'),
+        (502, b""),
+        (503, b"<html>no server available</html>"),
+        (504, b'{"errors": ["s.AToken-that_nobody.may.see"]}'),
+    ],
+)
+def test_a_server_that_cannot_answer_now_is_unreachable(use: Use, status: int, body: bytes) -> None:
+    with impostor(status, body) as server:
+        error = refused("unreachable", wrapper_at(server.address), use)
     assert error.message == f"OpenBao transit {server.address} transit/keys/root (status {status})"
 
 
@@ -468,7 +483,8 @@ def test_whatever_else_was_wrapped_is_no_token(openbao: OpenBaoServer) -> None:
     [
         (403, b'{"errors": ["permission denied"]}', "wrapping_token_used"),
         (503, b'{"errors": ["Vault is sealed"]}', "sealed"),
-        (500, b"", "unexpected"),
+        (500, b"", "unreachable"),
+        (501, b"", "unexpected"),
         (400, b'{"errors": ["cipher: message authentication failed"]}', ""),
         (200, b'{"auth": {"client_token": "s.AToken that_nobody.may.see"}}', "unexpected"),
     ],
