@@ -128,6 +128,8 @@ def announce(out: Output, change: RootChange) -> None:
     say = out.note if out.as_json else out.line
     tell_shares(say, "It is sealed by", change.root_key, change.shares)
     tell_shares(say, "A copy of it, for recovery, by", change.recovery, change.recovery_shares)
+    if change.by_people:
+        out.note("From then on every running server is sealed until it has that: piivault unseal, at each.")
     sys.stdout.flush()
 
 

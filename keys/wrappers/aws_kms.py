@@ -71,6 +71,10 @@ _RULES: Final = {
 """What the error codes of KMS mean; the keys of ``_HINTS``."""
 
 _HINTS: Final = {
+    "no_credentials": (
+        "unreachable",
+        "give this host credentials, if it does not get them by itself",
+    ),
     "credentials": ("denied", "give this host credentials that are valid, and check its clock"),
     "denied": ("denied", "allow kms:Encrypt and kms:Decrypt on the key, in its policy or by IAM"),
     "expired": ("denied", "the credentials are expired: renew them"),
@@ -207,10 +211,10 @@ class AwsKmsWrapper:
             return self._refused(error.response)
         except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
             return self._fault("unreachable", type(error).__name__)
+        except (exceptions.CredentialRetrievalError, exceptions.NoCredentialsError) as error:
+            return self._fault("no_credentials", type(error).__name__)
         except (
             exceptions.ConfigParseError,
-            exceptions.CredentialRetrievalError,
-            exceptions.NoCredentialsError,
             exceptions.PartialCredentialsError,
             exceptions.ProfileNotFound,
             exceptions.SSOError,

@@ -5,7 +5,7 @@ is proven to be bound to its context; nothing is sent over plaintext but to this
 host, no redirect is followed, no proxy of the environment is used; and neither
 the token nor a key is in an error, its chain or the locals of its traceback.
 What is not: whoever has the token, or administers the server, opens every key.
-The wait for an answer is bounded from one piece of it to the next, not in all.
+The wait for an answer is bounded, from one piece of it to the next and in all.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ import httpx2
 from keys.errors import DecryptionError, MalformedError, WrapperUnavailableError
 from keys.secret import SecretBytes, SecretText
 from keys.wrappers import transit
+from keys.wrappers.deadline import Deadline
 from keys.wrappers.files import read_private
 from keys.wrappers.transit import Answer, refusal, unavailable
 
 CONNECT_S: Final = 5.0
 READ_S: Final = 10.0
+WHOLE_S: Final = 30.0
+"""From the first try to connect to the last byte of the answer."""
 MAX_ANSWER: Final = 1 << 20
 """Bytes: what it takes to describe a key with tens of thousands of versions."""
 
@@ -58,8 +61,10 @@ class _Server:
         """
         transport = httpx2.HTTPTransport(verify=self._trust, trust_env=False, retries=1)
         wait = httpx2.Timeout(READ_S, connect=CONNECT_S)
+        deadline = Deadline(WHOLE_S)
         try:
             with (
+                deadline,
                 httpx2.Client(transport=transport, timeout=wait, trust_env=False) as client,
                 client.stream(
                     method,
@@ -67,11 +72,12 @@ class _Server:
                     headers=self._headers | {"X-Vault-Token": token.expose()},
                     content=None if body is None else body.expose(),
                     follow_redirects=False,
+                    extensions={"trace": deadline.trace},
                 ) as response,
             ):
                 return _received(response)
         except (httpx2.HTTPError, OSError) as error:
-            return "tls" if _is_tls(error) else "unreachable"
+            return "tls" if _is_tls(error) and not deadline.over else "unreachable"
 
 
 class OpenBaoWrapper:

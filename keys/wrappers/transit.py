@@ -41,6 +41,9 @@ _FAULTS: Final[tuple[tuple[int, re.Pattern[str], str], ...]] = (
     (404, re.compile(r"^$"), "missing_key"),
     (503, re.compile(r"sealed"), "sealed"),
 )
+_NOT_NOW: Final = frozenset({429, 500, 502, 503, 504})
+"""Answers of a server that is busy, starting or failing, or of what stands before one that is not there."""
+
 _HINTS: Final = {
     "denied": "the token is expired, revoked or wrong, or lacks the policy: get a new token",
     "key_type": "make a key of type aes256-gcm96 or chacha20-poly1305 that is not derived",
@@ -52,7 +55,7 @@ _HINTS: Final = {
     "sealed": "unseal the server",
     "tls": "its certificate must name this host and be signed by an authority of the CA file",
     "unexpected": "look into the log of the server; the address must be of the active one",
-    "unreachable": "start the server, or correct the address",
+    "unreachable": "start the server, or correct the address; a status: it cannot answer now, ask again",
     "version_removed": "lower min_decryption_version, or restore the key from before it was trimmed",
     "wrapping_token_used": "somebody else may have opened it: revoke what it stood for, get a new one",
 }
@@ -180,7 +183,7 @@ def _rule_of(answer: Answer) -> str:
         for status, pattern, rule in _FAULTS:
             if answer.status == status and pattern.search(text):
                 return rule
-    return "unexpected"
+    return "unreachable" if answer.status in _NOT_NOW else "unexpected"
 
 
 def _to_base64(content: bytes) -> str:

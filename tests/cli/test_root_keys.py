@@ -133,6 +133,9 @@ def test_a_new_root_key_says_what_to_destroy(command: Command, home: Path) -> No
     told = command("keys", "root", "rotate", "--home", home, "--json").json
     assert (told["old"], told["new"], len(told["recovery"]["shares"])) == (2, 3, 3)
     assert told["old_file"] == f"{home}/keys/root-2.key"
+    assert "piivault unseal" not in ran.err
+    to_people = command("keys", "root", "rotate", "--home", home, "--root-key", "shamir:2/3")
+    assert "every running server is sealed until it has that: piivault unseal, at each" in to_people.err
 
 
 def test_shares_bring_a_vault_back_whose_key_file_is_lost(command: Command, home: Path) -> None:

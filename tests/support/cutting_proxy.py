@@ -2,7 +2,7 @@
 
 It passes bytes both ways until a chunk from the client holds the pattern it is armed with; then it ends that
 connection, either without passing the chunk on, or after the server has done what it says and before the
-client hears of it. New connections are served as before.
+client hears of it, or while the server is doing it. New connections are served as before.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class CuttingProxy:
         self._folder = Path(tempfile.mkdtemp(prefix="pv-cut-", dir="/tmp"))
         self._pattern: bytes | None = None
         self._forward = False
+        self._await = True
         self.cuts = 0
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self._folder / SOCKET))
@@ -51,7 +52,11 @@ class CuttingProxy:
 
     def lose_answer(self, pattern: bytes) -> None:
         """Cut at the next request that holds ``pattern``, after the server has done it."""
-        self._forward, self._pattern = True, pattern
+        self._forward, self._await, self._pattern = True, True, pattern
+
+    def lose_connection(self, pattern: bytes) -> None:
+        """Cut at the next request that holds ``pattern``, while the server is doing it."""
+        self._forward, self._await, self._pattern = True, False, pattern
 
     def _accept(self) -> None:
         while True:
@@ -86,7 +91,8 @@ class CuttingProxy:
                 self.cuts += 1
                 if self._forward:
                     target.sendall(chunk)
-                    _await_answer(target)
+                    if self._await:
+                        _await_answer(target)
                 return False
             target.sendall(chunk)
         return True

@@ -15,13 +15,25 @@ from sqlalchemy import update
 
 from keys.errors import WrapperUnavailableError
 from keys.rootkey import RootKey
-from keys.secret import SecretText
+from keys.secret import SecretBytes, SecretText
+from keys.wrappers.passphrase import PassphraseWrapper
 from keys.wrappers.shamir import ShamirWrapper
 from tests.support.furnished import POLICY, START
 from vault.access.entries import Request
 from vault.access.standing import Standing, Standings, Why
 from vault.access.unsealing import UNSEALER, unseal
-from vault.assembly import New, Person, Policy, Sealing, Settings, change_root_key, initialise, open_or_wait
+from vault.assembly import (
+    New,
+    Person,
+    Policy,
+    Sealing,
+    Settings,
+    change_root_key,
+    initialise,
+    open_or_wait,
+    unseal_on_host,
+)
+from vault.assembly.rootkeys import RootChange
 from vault.audit.entry import Entry, decode
 from vault.domain.errors import ConflictError, InvalidInputError, TooManyAttemptsError, UnavailableError
 from vault.domain.ids import RequestId
@@ -29,7 +41,7 @@ from vault.domain.model import Origin, Role
 from vault.service.vault import Vault
 from vault.storage import tables
 from vault.storage.log import read_entries
-from vault.storage.maintenance import set_sealed
+from vault.storage.maintenance import clear_sealed, set_sealed
 
 PASSPHRASE = "correct horse 배터리 staple"
 ORIGIN = Origin(RequestId("req_" + "0" * 32), "127.0.0.1")
@@ -250,6 +262,72 @@ def test_a_seal_after_another_change_wins_too(in_shares: Bench, monkeypatch: pyt
     assert one.counts().sealed_everywhere
 
 
+def seal_again(vault: Vault) -> None:
+    """Do what an unseal elsewhere does to the counter, and a seal right after it."""
+    with vault.changes.database.writing() as connection:
+        assert clear_sealed(connection)
+    raise_revision(vault)
+    raise_revision(vault, sealed=True)
+
+
+def test_a_seal_between_two_shares_wins_and_they_are_dropped(in_shares: Bench) -> None:
+    one, other = opened_by_one(in_shares)
+    raise_revision(one, sealed=True)
+    for vault in (one, other):
+        vault.upkeep.round()
+    with pytest.raises(ConflictError, match="sealed meanwhile"):
+        in_shares.share(other, in_shares.shares[1])
+    assert one.counts().sealed_everywhere
+    assert other.unsealing.state().given == 0
+    for share in in_shares.shares[:2]:
+        in_shares.share(other, share)
+    assert dict(in_shares.log(one)[-1].target)["flag"] == "cleared"
+    assert not other.counts().sealed
+
+
+def test_a_second_seal_is_not_undone_by_an_unseal_of_the_first(
+    in_shares: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = in_shares.start()
+    raise_revision(one, sealed=True)
+    other = open_or_wait(in_shares.settings, clock=in_shares.clock)
+    in_shares.nodes.append(other)
+    in_shares.share(other, in_shares.shares[0])
+    meanwhile(monkeypatch, lambda times: None if times else seal_again(one))
+    with pytest.raises(ConflictError, match="sealed meanwhile"):
+        in_shares.share(other, in_shares.shares[1])
+    assert one.counts().sealed_everywhere
+
+
+def test_a_seal_while_somebody_types_on_the_host_wins(in_words: Bench) -> None:
+    vault = in_words.start()
+    raise_revision(vault, sealed=True)
+
+    def slow(_what: str) -> SecretText:
+        seal_again(vault)
+        return SecretText(PASSPHRASE)
+
+    with pytest.raises(ConflictError, match="sealed meanwhile"):
+        unseal_on_host(in_words.settings, ask=slow, clock=in_words.clock)
+    assert vault.counts().sealed_everywhere
+    unseal_on_host(in_words.settings, ask=lambda _: SecretText(PASSPHRASE), clock=in_words.clock)
+    assert not vault.counts().sealed_everywhere
+
+
+def test_a_seal_while_a_passphrase_is_tried_wins(in_words: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault = in_words.start()
+    unwrap = PassphraseWrapper.unwrap
+
+    def slow(wrapper: PassphraseWrapper, wrapped: bytes, context: bytes) -> SecretBytes:
+        raise_revision(vault, sealed=True)
+        return unwrap(wrapper, wrapped, context)
+
+    monkeypatch.setattr(PassphraseWrapper, "unwrap", slow)
+    with pytest.raises(ConflictError, match="sealed meanwhile"):
+        in_words.passphrase(vault, PASSPHRASE)
+    assert vault.counts().sealed_everywhere
+
+
 def test_other_changes_meanwhile_do_not_stop_an_unseal(
     in_shares: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,8 +350,10 @@ def test_an_unseal_that_is_always_overtaken_gives_up(
 def test_another_root_key_unseals_nothing(in_shares: Bench) -> None:
     vault = in_shares.start()
     request = Request(actor=UNSEALER, origin=ORIGIN, now_us=vault.now_us())
+    with vault.changes.database.reading() as connection:
+        begun = vault.changes.database.counter(connection)
     with pytest.raises(ConflictError, match="another root key"):
-        unseal(vault.changes.database, vault.standings, RootKey.generate(2), request, target={})
+        unseal(vault.changes.database, vault.standings, RootKey.generate(2), request, target={}, begun=begun)
 
 
 def test_without_memory_for_the_hash_it_is_no_wrong_passphrase(
@@ -323,6 +403,33 @@ def test_a_root_key_changed_meanwhile_is_not_opened(in_shares: Bench) -> None:
     in_shares.clock.pass_time(seconds=6)
     vault.upkeep.round()
     assert not vault.is_sealed
+
+
+def test_a_new_passphrase_is_brought_to_a_running_server_without_a_restart(in_words: Bench) -> None:
+    vault = in_words.start()
+    in_words.passphrase(vault, PASSPHRASE)
+    told: list[RootChange] = []
+    change_root_key(
+        in_words.settings,
+        Sealing(ask=lambda _what: SecretText("another long passphrase")),
+        told.append,
+        ask=lambda _what: SecretText(PASSPHRASE),
+        clock=in_words.clock,
+    )
+    assert told[0].by_people
+    vault.upkeep.round()
+    state = vault.unsealing.state()
+    assert (state.why, state.holder, state.by_people) == (Why.WAITING, "passphrase", True)
+    assert not vault.counts().sealed_everywhere
+    vault.upkeep.round()
+    assert vault.unsealing.state().why is Why.WAITING
+    assert in_words.refused(lambda: in_words.passphrase(vault, PASSPHRASE)) == "wrong"
+    in_words.passphrase(vault, "another long passphrase")
+    assert (vault.is_sealed, vault.unsealing.state().why) == (False, None)
+    vault.upkeep.round()
+    assert vault.upkeep.health.trouble == ""
+    made = [entry.action for entry in in_words.log(vault) if entry.outcome != "refused"]
+    assert made[-3:] == ["vault:unseal", "key:root", "vault:unseal"]
 
 
 def test_a_passphrase_opens_and_another_is_slowed_down(in_words: Bench) -> None:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 import time
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from api.app import build_app
 from tests.support.furnished import START
-from tests.support.openbao import OpenBaoServer
+from tests.support.openbao import OpenBaoServer, impostor
 from tests.vault.test_holders import PASSPHRASE, make, saying
 from vault.access.standing import Why
 from vault.assembly import Initialised, New, Sealing, open_or_wait, open_vault
 from vault.domain.errors import UnavailableError
+from vault.service.vault import Vault
+from vault.settings import Settings
+from vault.storage import tables
+from vault.storage.database import Database
 
 
 class Clock:
@@ -49,6 +56,14 @@ def left(server: OpenBaoServer, token: str) -> int:
     return int(server.call("POST", "auth/token/lookup", {"token": token})["data"]["ttl"])
 
 
+def renewed(vault: Vault) -> None:
+    """Do a round, and another when the holder has answered."""
+    vault.upkeep.round()
+    if vault.upkeep._renewal.ident is not None:
+        vault.upkeep._renewal.join()
+    vault.upkeep.round()
+
+
 def test_opens_by_itself_when_the_holder_is_back(tmp_path: Path, own_openbao: OpenBaoServer) -> None:
     made, _ = held_by(own_openbao, tmp_path)
     own_openbao.seal()
@@ -68,6 +83,23 @@ def test_opens_by_itself_when_the_holder_is_back(tmp_path: Path, own_openbao: Op
     assert not vault.is_sealed
     assert vault.status().root_key.startswith("OpenBao transit")
     vault.close()
+
+
+def test_waits_for_a_holder_behind_a_load_balancer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = make(tmp_path / "home", Sealing(root=New("file")))
+    with impostor(502, b"<html>bad gateway</html>") as balancer:
+        write_token(tmp_path, "s.token")
+        table = f'[openbao]\naddress = "{balancer.address}"\nkey = "k"\ntoken_file = "{tmp_path / "token"}"\n'
+        file = made.settings.home / "piivault.toml"
+        file.write_text(file.read_text(encoding="utf-8") + table, encoding="utf-8")
+        with closing(Database.open(made.settings.database_url)) as database, database.writing() as connection:
+            values = {"kind": "openbao", "wrapped": b"\x03vault:v1:" + base64.b64encode(bytes(60))}
+            connection.execute(update(tables.root_key).where(tables.root_key.c.slot == "live").values(values))
+        vault = open_or_wait(Settings.load(made.settings.home), clock=Clock())
+        assert vault.unsealing.state().why is Why.UNREACHABLE
+        vault.upkeep.round()
+        assert "(status 502): unreachable" in caplog.text
+        vault.close()
 
 
 def test_what_waiting_would_not_help_does_not_start(tmp_path: Path) -> None:
@@ -107,14 +139,14 @@ def test_token_of_the_holder_is_prolonged_at_half_of_its_time(tmp_path: Path, op
     made, token = held_by(openbao, tmp_path, period="60s", no_default_policy=False)
     clock = Clock()
     vault = open_or_wait(made.settings, clock=clock)
-    vault.upkeep.round()
+    renewed(vault)
     while left(openbao, token) > 58:
         time.sleep(0.1)
     clock.now += timedelta(seconds=20)
-    vault.upkeep.round()
+    renewed(vault)
     assert left(openbao, token) <= 58
     clock.now += timedelta(seconds=20)
-    vault.upkeep.round()
+    renewed(vault)
     assert left(openbao, token) > 58
     assert vault.upkeep.health.trouble == ""
     vault.close()
@@ -127,7 +159,7 @@ def test_a_token_that_is_refused_is_told_and_another_is_taken(
     clock = Clock()
     vault = open_or_wait(made.settings, clock=clock)
     openbao.call("POST", "auth/token/revoke", {"token": token})
-    vault.upkeep.round()
+    renewed(vault)
     assert vault.upkeep.health.trouble == "holder"
     assert "get a new token" in caplog.text
     assert token not in caplog.text
@@ -138,10 +170,10 @@ def test_a_token_that_is_refused_is_told_and_another_is_taken(
     (tmp_path / "other").mkdir()
     _, other = held_by(openbao, tmp_path / "other", period="60s", no_default_policy=False)
     write_token(tmp_path, other)
-    vault.upkeep.round()
+    renewed(vault)
     assert vault.upkeep.health.trouble == "holder"
     clock.now += timedelta(minutes=2)
-    vault.upkeep.round()
+    renewed(vault)
     assert vault.upkeep.health.trouble == ""
     vault.close()
 
@@ -169,12 +201,12 @@ def test_a_token_that_nears_its_end_is_told_in_time(tmp_path: Path, openbao: Ope
     made, token = held_by(openbao, tmp_path, ttl="100s", renewable=False, no_default_policy=False)
     clock = Clock()
     vault = open_or_wait(made.settings, clock=clock)
-    vault.upkeep.round()
+    renewed(vault)
     assert vault.upkeep.health.trouble == ""
     while left(openbao, token) > 97:
         time.sleep(0.1)
     clock.now += timedelta(seconds=50)
-    vault.upkeep.round()
+    renewed(vault)
     assert vault.upkeep.health.trouble == "holder"
     vault.close()
 
@@ -183,7 +215,7 @@ def test_a_token_without_an_end_is_left_alone(tmp_path: Path, openbao: OpenBaoSe
     made, _ = held_by(openbao, tmp_path)
     write_token(tmp_path, openbao.root_token)
     vault = open_or_wait(made.settings, clock=Clock())
-    vault.upkeep.round()
-    vault.upkeep.round()
+    renewed(vault)
+    renewed(vault)
     assert vault.upkeep.health.trouble == ""
     vault.close()

@@ -14,7 +14,7 @@ from typing import Final
 
 from keys.errors import KeysError
 from keys.wrappers import KeyWrapper, RenewedWrapper
-from vault.domain.errors import VaultError
+from vault.domain.errors import InvalidInputError, VaultError
 from vault.storage.roots import RootRow
 
 AGAIN: Final = timedelta(minutes=1)
@@ -31,7 +31,7 @@ class HolderError(VaultError):
 
 
 class Lease:
-    """Of one wrapper, once it is known. For one thread at a time, after ``of``."""
+    """Of one wrapper, once it is known. One thread renews it, after ``of``; others may look."""
 
     def __init__(self) -> None:
         self._again: Callable[[], KeyWrapper] | None = None
@@ -47,10 +47,14 @@ class Lease:
             self._again, self._wrapper = partial(wrappers, row), wrapper
         return wrapper
 
+    def is_due(self, now: datetime) -> bool:
+        """Say whether it is time to prolong it."""
+        return self._again is not None and (self._due is None or now >= self._due)
+
     def renew(self, now: datetime) -> None:
-        """Prolong it if that is due. Raises HolderError, each time until it is well again."""
-        if self._again is None or (self._due is not None and now < self._due):
-            self._require_well()
+        """Prolong it if that is due; may take its time. Raises HolderError as ``require_well``."""
+        if self._again is None or not self.is_due(now):
+            self.require_well()
             return
         try:
             if self._trouble is not None or self._wrapper is None:
@@ -58,12 +62,12 @@ class Lease:
                 wrapper = self._again()
                 self._wrapper = wrapper if isinstance(wrapper, RenewedWrapper) else None
             seconds = 0 if self._wrapper is None else self._wrapper.renew()
-        except KeysError as error:
+        except (KeysError, InvalidInputError) as error:
             self._trouble = HolderError(f"the root key's holder: {error}")
             self._due = now + AGAIN
         else:
             self._note(seconds, now)
-        self._require_well()
+        self.require_well()
 
     def _note(self, seconds: int, now: datetime) -> None:
         """Take in that the next time is in ``seconds``, half of what is left then; 0 is never."""
@@ -79,6 +83,7 @@ class Lease:
             self._trouble = HolderError(detail)
         self._due = now + (rest if self._trouble is None else min(rest, AGAIN))
 
-    def _require_well(self) -> None:
+    def require_well(self) -> None:
+        """Raise HolderError from a failure on until it is well again. Asks nobody."""
         if self._trouble is not None:
             raise self._trouble

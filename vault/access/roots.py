@@ -81,7 +81,8 @@ class Roots:
         """Return the root key of ``row``, the copy in force.
 
         Raises UnavailableError: the first time with what to do next, later,
-        when anybody may be asking, without; the process's log has it then.
+        when anybody may be asking, without; the process's log has it then. The
+        reference is the rule, NOBODY when a person is needed.
         """
         with self._lock:
             if self._held is not None and self._held.version == row.version:
@@ -97,8 +98,12 @@ class Roots:
             self._lease = lease
             return self.held
 
+    def renewal_is_due(self) -> bool:
+        """Say whether it is time for ``renew``."""
+        return self._lease.is_due(self._clock())
+
     def renew(self) -> None:
-        """Have the holder prolong what it is let in with, when that is due. For a timer; may take its time.
+        """Have the holder prolong what it is let in with, when that is due. May take its time.
 
         Raises HolderError, with what to do next, when that fails or its end is
         near. The root key stays held; it is the next start that would fail.
@@ -107,6 +112,10 @@ class Roots:
             lease = self._lease
         # Not under the lock: the holder may be slow, and nobody who decides has to wait for it.
         lease.renew(self._clock())
+
+    def require_renewed(self) -> None:
+        """Raise HolderError from a failed ``renew`` on until one succeeds. Asks nobody."""
+        self._lease.require_well()
 
     def _require_patience(self, version: int) -> None:
         if self._failed is not None and self._failed[0] == version:
@@ -119,8 +128,13 @@ class Roots:
         self._failed = (version, until)
         if self._held is None:
             raise error
-        LOGGER.error("root key %d: %s", version, error.detail)
-        raise UnavailableError("the root key cannot be opened on this node") from None
+        if error.reference == NOBODY:
+            LOGGER.warning("root key %d is in force, and a person has to open it: piivault unseal", version)
+        else:
+            LOGGER.error("root key %d: %s", version, error.detail)
+        raise UnavailableError(
+            "the root key cannot be opened on this node", reference=error.reference
+        ) from None
 
 
 def in_force(copies: list[RootRow], slot: RootSlot) -> RootRow:

@@ -87,6 +87,8 @@ class Sealed:
     """No keys are held, and why."""
 
     why: Why
+    detail: str = ""
+    """What the holder's error says, for the operator alone."""
 
 
 PEOPLE: Final = frozenset({"passphrase", "shamir"})
@@ -179,7 +181,8 @@ class Standings:
         """Read the standing in force now; keep the one held when the revision has not moved.
 
         Raises SealedError, TamperDetectedError, UnavailableError. The flag of the
-        database seals this process here: what it held is no longer given out.
+        database seals this process here: what it held is no longer given out. So
+        does a new root key that only a person can open: an unseal brings it.
         """
         with self._lock:
             held = self.current
@@ -192,6 +195,10 @@ class Standings:
                     self._state = self._read(self.roots.open)
                 except SealedError:
                     self._seal(held)
+                except UnavailableError as error:
+                    if error.reference != NOBODY:
+                        raise
+                    self._seal(held, Why.WAITING)
             return self.current
 
     def take_leaving(self) -> Standing | None:
@@ -207,9 +214,9 @@ class Standings:
         """
         return self._read_under(root, under_seal=True)
 
-    def _seal(self, held: Standing) -> None:
+    def _seal(self, held: Standing, why: Why = Why.SEALED) -> None:
         """Give nothing out any more, from this statement on."""
-        self._state = Sealed(Why.SEALED)
+        self._state = Sealed(why)
         self._leaving = held
         self.roots.drop()
 
@@ -223,7 +230,8 @@ class Standings:
             return self.roots.open(row, vault_id)
         except UnavailableError as error:
             if error.reference != PATIENCE:
-                self._state = Sealed(_WHY.get(error.reference or "", Why.FAILED))
+                why = _WHY.get(error.reference or "", Why.FAILED)
+                self._state = Sealed(why, error.detail if why is Why.UNREACHABLE else "")
             raise
 
     def _read(self, open_root: OpenRoot) -> Standing:

@@ -40,7 +40,7 @@ from vault.domain.errors import (
     UnavailableError,
 )
 from vault.domain.model import Actor, ActorKind, Origin
-from vault.storage.database import Database
+from vault.storage.database import Counter, Database
 from vault.storage.errors import RolledBackError, StaleRevisionError
 from vault.storage.maintenance import clear_sealed
 from vault.storage.roots import RootRow, read_roots
@@ -128,7 +128,8 @@ class Unsealing:
         """
         request = Request(actor=UNSEALER, origin=origin, now_us=now_us)
         with self._alone():
-            row, vault_id = self._require_due("shamir", now_us)
+            row, found = self._require_due("shamir", now_us)
+            begun = self._begun(found)
             try:
                 enough = self._shares.add(share, now_us)
             except WrapperUnavailableError as error:
@@ -138,8 +139,11 @@ class Unsealing:
             if not enough:
                 return None
             shares, self._shares = self._shares, _Shares()
-            root, told = self._opened(shares.wrapper, row, vault_id, refusal=_WRONG_SHARES, request=request)
-            return self._finish(root, told, request, {"holder": row.kind, "shares": str(shares.given)})
+            root, told = self._opened(
+                shares.wrapper, row, begun.vault_id, refusal=_WRONG_SHARES, request=request
+            )
+            target = {"holder": row.kind, "shares": str(shares.given)}
+            return self._finish(root, told, request, target=target, begun=begun)
 
     def give_passphrase(self, passphrase: SecretText, *, origin: Origin, now_us: int) -> int:
         """Open the root key by its passphrase; return the log index of the unseal. Takes an Argon2 hash.
@@ -149,15 +153,15 @@ class Unsealing:
         """
         request = Request(actor=UNSEALER, origin=origin, now_us=now_us)
         with self._alone():
-            row, vault_id = self._require_due("passphrase", now_us)
+            row, begun = self._require_due("passphrase", now_us)
             root, told = self._opened(
                 lambda: PassphraseWrapper(passphrase),
                 row,
-                vault_id,
+                begun.vault_id,
                 refusal=_WRONG_PASSPHRASE,
                 request=request,
             )
-            return self._finish(root, told, request, {"holder": row.kind})
+            return self._finish(root, told, request, target={"holder": row.kind}, begun=begun)
 
     def drop(self) -> None:
         """Drop what was collected."""
@@ -169,13 +173,24 @@ class Unsealing:
         if self._shares.given and now_us >= self._shares.last_us + KEPT_US:
             self.drop()
 
-    def _row(self) -> tuple[RootRow, bytes]:
+    def _row(self) -> tuple[RootRow, Counter]:
         with self._database.reading() as connection:
-            vault_id = self._database.counter(connection).vault_id
-            return in_force(read_roots(connection), RootSlot.LIVE), vault_id
+            return in_force(read_roots(connection), RootSlot.LIVE), self._database.counter(connection)
 
-    def _require_due(self, kind: str, now_us: int) -> tuple[RootRow, bytes]:
-        """Return the sealed copy that is to be opened, if it is time to try and this is what opens it."""
+    def _begun(self, found: Counter) -> Counter:
+        """Return how the vault was when the first share was given; drop all if it was sealed since."""
+        begun = self._shares.begun
+        if begun is None or self._shares.given == 0:
+            self._shares.begun = begun = found
+        try:
+            _require_no_seal_since(begun, sealed=found.sealed, revision=found.revision)
+        except ConflictError:
+            self._shares = _Shares()
+            raise
+        return begun
+
+    def _require_due(self, kind: str, now_us: int) -> tuple[RootRow, Counter]:
+        """Return the copy to be opened and how the vault is, if it is time and this is what opens it."""
         if self._standings.sealed is None:
             raise ConflictError("the vault is not sealed")
         if now_us < self._not_before_us:
@@ -183,7 +198,7 @@ class Unsealing:
             raise TooManyAttemptsError("too many attempts to unseal; come back later", retry_after=seconds)
         if now_us >= self._shares.last_us + KEPT_US:
             self._shares = _Shares()
-        row, vault_id = self._row()
+        row, found = self._row()
         if row.kind not in PEOPLE:
             raise ConflictError(
                 f"the root key is held by {row.kind}, which opens without a person: unseal on the host, with"
@@ -191,7 +206,7 @@ class Unsealing:
             )
         if row.kind != kind:
             raise ConflictError(f"the root key is held by {row.kind}: this is not what opens it")
-        return row, vault_id
+        return row, found
 
     def _opened(
         self,
@@ -229,8 +244,10 @@ class Unsealing:
         )
         return error
 
-    def _finish(self, root: RootKey, told: str, request: Request, target: dict[str, str]) -> int:
-        standing, index = unseal(self._database, self._standings, root, request, target=target)
+    def _finish(
+        self, root: RootKey, told: str, request: Request, *, target: dict[str, str], begun: Counter
+    ) -> int:
+        standing, index = unseal(self._database, self._standings, root, request, target=target, begun=begun)
         self._standings.hold(root, told, standing)
         return index
 
@@ -246,23 +263,27 @@ class Unsealing:
 
 
 def unseal(
-    database: Database, standings: Standings, root: RootKey, request: Request, *, target: dict[str, str]
+    database: Database,
+    standings: Standings,
+    root: RootKey,
+    request: Request,
+    *,
+    target: dict[str, str],
+    begun: Counter,
 ) -> tuple[Standing, int]:
     """Clear the vault's flag, if it is set, and log that it was unsealed; in one transaction.
 
-    Returns the standing under ``root``, to be held, and the index of the entry.
-    Raises ConflictError when the vault is sealed anew meanwhile or the root key
+    ``begun`` is how the vault was before anybody was asked for anything. Returns
+    the standing under ``root``, to be held, and the index of the entry. Raises
+    ConflictError when the vault was sealed since, or again since, or the root key
     was changed, UnavailableError. Nothing is cleared then.
     """
-    was_sealed: bool | None = None
     for _ in range(ATTEMPTS):
         found = standings.read_with(root)
         if found is None:
             raise ConflictError("another root key is in force since: begin again")
         standing, sealed = found
-        if sealed and was_sealed is False:
-            raise ConflictError(_SEALED_SINCE)
-        was_sealed = sealed
+        _require_no_seal_since(begun, sealed=sealed, revision=standing.revision)
         said = {**target, "version": str(root.version), "flag": "cleared" if sealed else "clear"}
         try:
             with Journal(database, _keyring_of(standing)).unit() as unit:
@@ -278,6 +299,13 @@ def unseal(
     raise ConflictError("this was changed by others at the same time; ask again")
 
 
+def _require_no_seal_since(begun: Counter, *, sealed: bool, revision: int) -> None:
+    """Let an unseal undo no seal that is younger than itself. Raises ConflictError."""
+    # A sealed vault takes no append: where the revision moved, it was unsealed and sealed again.
+    if sealed and not (begun.sealed and begun.revision == revision):
+        raise ConflictError(_SEALED_SINCE)
+
+
 def _keyring_of(standing: Standing) -> Callable[[], Keyring]:
     return lambda: standing.keyring
 
@@ -290,6 +318,7 @@ class _Shares:
         self.given = 0
         self.needed: int | None = None
         self.last_us = 0
+        self.begun: Counter | None = None
 
     def add(self, share: SecretText, now_us: int) -> bool:
         """Take a share and say whether they are enough. Raises WrapperUnavailableError and keeps the rest."""

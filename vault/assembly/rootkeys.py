@@ -18,6 +18,7 @@ from keys.secret import SecretText
 from keys.states import KeyState
 from vault.access.entries import HOST, Request, Said, entry, own_origin, with_said
 from vault.access.roots import Roots, in_force, opened
+from vault.access.standing import PEOPLE
 from vault.assembly.copies import both_wrappers, reseal_all, sealed_copies, sealing_faults
 from vault.assembly.oldcopies import require_apart
 from vault.assembly.opening import open_vault, open_with
@@ -53,6 +54,8 @@ from vault.storage.roots import RootRow, insert_roots, read_roots, retire_roots
 ATTEMPTS: Final = 8
 """Others may change things while somebody types."""
 
+_KEEP: Final = "keep every key file and every share, old and new, until piivault status shows which opens"
+
 
 @dataclass(frozen=True, slots=True)
 class RootChange:
@@ -67,6 +70,8 @@ class RootChange:
     recovery_shares: tuple[SecretText, ...]
     old_file: Path | None
     """The key file of the one before, which seals nothing any more; None when no file did."""
+    by_people: bool
+    """Whether every running server has to be given what opens the new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +102,10 @@ def change_root_key(  # noqa: PLR0913 - one parameter for each thing that can be
     Whatever stops it, either the old root key or the new one opens the vault,
     and ``announce`` was called with the shares before that was decided. Other
     nodes take the new one from its log index on, if their settings find what
-    seals it. ``ask`` opens the old one, by its copy for recovery if that is asked
-    for; ``sealing.ask`` is asked for the new. With ``apart`` nothing may seal the
-    new one that opens the old one too. ``reason`` is kept as a sealed note. Raises
+    seals it; those that need a person for it are sealed until one unseals them.
+    ``ask`` opens the old one, by its copy for recovery if that is asked for;
+    ``sealing.ask`` is asked for the new. With ``apart`` nothing may seal the new
+    one that opens the old one too. ``reason`` is kept as a sealed note. Raises
     UnavailableError, ConflictError, InvalidInputError.
     """
     reason = normalise_note(reason, field="reason") if reason else ""
@@ -253,6 +259,7 @@ def _change(settings: Settings, vault: Vault, new: RootKey, sealers: Mapping[Roo
         recovery=spare.wrapper.describe(),
         recovery_shares=spare.shares,
         old_file=key_file(settings, row.version) if row.kind == "file" else None,
+        by_people=live.wrapper.kind in PEOPLE,
     )
 
 
@@ -287,17 +294,25 @@ def _replace_once(
 
 
 def _are_in_force(vault: Vault, copies: list[RootRow], error: BaseException) -> bool:
-    """Say whether ``copies`` were committed after all, by asking the database.
+    """Say whether ``copies`` were committed after all, by asking the database when it is done with them.
 
     The version alone would not tell: on another host somebody else may have taken it.
 
-    Raises OutcomeUnknownError when it cannot be asked: then nothing is taken away.
+    Raises OutcomeUnknownError when it cannot be asked, or may have it otherwise
+    after a failover: then nothing is taken away.
     """
+    database = vault.changes.database
     try:
-        with vault.changes.database.reading() as connection:
-            return set(copies) <= set(read_roots(connection))
-    except VaultError:
+        with database.settled() as connection:
+            there = set(copies) <= set(read_roots(connection))
+            unconfirmed = there and database.waits_for_standby(connection)
+    except (VaultError, KeyboardInterrupt):
         raise OutcomeUnknownError(
-            "whether the new root key is in force cannot be told while the database is away: keep every key"
-            " file and every share, old and new, until piivault status shows which opens"
+            f"whether the new root key is in force cannot be told now: {_KEEP}"
         ) from error
+    if unconfirmed:
+        raise OutcomeUnknownError(
+            "the new root key is in force, and whether the synchronous standby has it was not heard:"
+            f" a failover may bring the old one back: {_KEEP}"
+        ) from error
+    return there

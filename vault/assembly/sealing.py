@@ -19,7 +19,7 @@ from vault.assembly.wrapping import Ask, nobody, wrapper_of
 from vault.domain.errors import ConflictError
 from vault.service.vault import Counts, system_clock
 from vault.settings import Settings
-from vault.storage.database import Database
+from vault.storage.database import Counter, Database
 from vault.storage.roots import RootRow, read_roots
 
 
@@ -62,11 +62,12 @@ def unseal_on_host(
         if not vault.counts().sealed_everywhere:
             waits = "; a server that waits for its passphrase or shares: piivault unseal --url …"
             raise ConflictError(f"the vault is not sealed{waits if state.by_people else ''}")
-        row, vault_id = _copy(database, RootSlot.RECOVERY if from_recovery else RootSlot.LIVE)
+        row, begun = _copy(database, RootSlot.RECOVERY if from_recovery else RootSlot.LIVE)
+        vault_id = begun.vault_id
         root = recovered(row, vault_id, recovery_file, ask)[0] if from_recovery else roots.open(row, vault_id)
         request = Request(actor=HOST, origin=own_origin(), now_us=vault.now_us())
         target = {"holder": row.kind, "copy": row.slot}
-        _, index = unseal(database, vault.standings, root, request, target=target)
+        _, index = unseal(database, vault.standings, root, request, target=target, begun=begun)
         return HostUnseal(index, state.by_people)
 
 
@@ -80,6 +81,6 @@ def look_at_sealed(settings: Settings) -> Shut:
         return Shut(vault_id.hex(), database.dialect, vault.counts(), vault.unsealing.state())
 
 
-def _copy(database: Database, slot: RootSlot) -> tuple[RootRow, bytes]:
+def _copy(database: Database, slot: RootSlot) -> tuple[RootRow, Counter]:
     with database.reading() as connection:
-        return in_force(read_roots(connection), slot), database.counter(connection).vault_id
+        return in_force(read_roots(connection), slot), database.counter(connection)

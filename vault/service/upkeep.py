@@ -93,6 +93,7 @@ class Upkeep:
         self._integrated = 0
         self.health = Health(0, "", 0)
         self._thread = threading.Thread(target=self._loop, name="upkeep", daemon=True)
+        self._renewal = threading.Thread(name="renewal")
 
     def start(self) -> None:
         """Begin."""
@@ -125,7 +126,7 @@ class Upkeep:
                 self._try(self._publish, now_us),
                 self._try(self._sweep, now_us),
                 self._try(self._forget, now_us),
-                self._try(self._renew, now_us),
+                "" if last else self._try(self._renew, now_us),
             ]
         trouble = next(filter(None, troubles), "")
         self.health = Health(self._integrated, trouble, self.health.since_us if trouble else now_us)
@@ -142,8 +143,11 @@ class Upkeep:
         except (UnavailableError, TamperDetectedError) as error:
             self._say(error.detail)
             raise
-        self._say("the vault is open" if sealed is None else f"the vault is sealed: {sealed.why.value}")
-        if sealed is not None:
+        if sealed is None:
+            self._say("the vault is open")
+        else:
+            detail = f": {sealed.detail}" if sealed.detail else ""
+            self._say(f"the vault is sealed: {sealed.why.value}{detail}")
             raise SealedError("the vault is sealed")
 
     def _say(self, text: str) -> None:
@@ -233,9 +237,16 @@ class Upkeep:
                 forget_replays(connection, before_us=now_us - REPLAYS_US)
             self._next_replays = now_us + MINUTE_US
 
-    def _renew(self, _now_us: int) -> None:
+    def _renew(self, now_us: int) -> None:
+        """Have the lease prolonged, and say how the last time went. Waits for no slow holder."""
+        roots = self._changes.standings.roots
+        if roots.renewal_is_due() and not self._renewal.is_alive():
+            self._renewal = threading.Thread(
+                target=self._try, args=(lambda _now_us: roots.renew(), now_us), name="renewal", daemon=True
+            )
+            self._renewal.start()
         try:
-            self._changes.standings.roots.renew()
+            roots.require_renewed()
         except HolderError as error:
             self._say(error.detail)
             raise

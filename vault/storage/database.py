@@ -142,6 +142,24 @@ class Database:
                 raise
             _commit(connection, transaction)
 
+    @contextmanager
+    def settled(self) -> Iterator[Connection]:
+        """Give a connection that sees how every append under way has ended; nothing can be written on it.
+
+        A server may still work on a commit whose answer was lost. Until that is over it holds the counter
+        row, which is waited for here. Raises UnavailableError when that takes too long.
+        """
+        with translated(), self._writer.connect() as connection:
+            connection.execute(select(tables.counter.c.id).with_for_update())
+            # Rolled back in the end: a commit would wait for a standby in turn.
+            yield connection
+
+    def waits_for_standby(self, connection: Connection) -> bool:
+        """Say whether a commit is to be on another server, too, before it is acknowledged."""
+        if self.dialect == "sqlite":
+            return False
+        return bool(connection.execute(text("SHOW synchronous_standby_names")).scalar_one())
+
     def counter(self, connection: Connection) -> Counter:
         """Read the counter row. Raises SchemaError on a vault that was never initialised."""
         row = connection.execute(select(tables.counter)).one_or_none()

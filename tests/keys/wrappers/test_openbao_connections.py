@@ -7,11 +7,12 @@ import datetime as dt
 import json
 import os
 import socket
+import ssl
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -226,6 +227,32 @@ def test_silent_server_is_unreachable_when_the_wait_is_over(monkeypatch: pytest.
     assert len(counted) == 1
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_server_that_answers_byte_by_byte_is_unreachable_when_the_time_is_over(
+    tls: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("keys.wrappers.openbao.WHOLE_S", 0.5)
+    certificate = make_certificate(tmp_path, "slow")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+
+    def drip(connection: socket.socket) -> None:
+        with (
+            suppress(OSError),
+            context.wrap_socket(connection, server_side=True) if tls else connection as to,
+        ):
+            to.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            for _ in range(200):
+                to.sendall(b"x")
+                time.sleep(0.05)
+
+    began = time.monotonic()
+    with listening(drip) as (port, _):
+        address = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        refused("unreachable", wrapper_at(address, ca_file=certificate[0]), USES["unwrap"])
+    assert time.monotonic() - began < 5
+
+
 def test_connection_that_breaks_is_tried_once_more() -> None:
     with listening(lambda connection: connection.recv(1)) as (port, counted):
         with pytest.raises(WrapperUnavailableError) as caught:
@@ -323,14 +350,29 @@ def test_token_that_is_about_to_end_is_not_taken_for_one_without(
         (404, b"<html>no such page</html>"),
         (404, b'{"errors": ["something new"]}'),
         (418, b'{"errors": ["s.AToken-that_nobody.may.see"]}'),
-        (429, b'{"errors": ["request path: rate limit quota exceeded"]}'),
-        (500, b'{"errors": ["message authentication failed"]}'),
-        (503, b"<html>no server available</html>"),
+        (501, b"<html>no such method</html>"),
     ],
 )
 def test_tells_the_status_of_any_other_answer_and_no_more(use: Use, status: int, body: bytes) -> None:
     with impostor(status, body) as server:
         error = refused("unexpected", wrapper_at(server.address), use)
+    assert error.message == f"OpenBao transit {server.address} transit/keys/root (status {status})"
+
+
+@every_use
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, b'{"errors": ["request path: rate limit quota exceeded"]}'),
+        (500, b'{"errors": ["message authentication failed"]}'),
+        (502, b""),
+        (503, b"<html>no server available</html>"),
+        (504, b'{"errors": ["s.AToken-that_nobody.may.see"]}'),
+    ],
+)
+def test_a_server_that_cannot_answer_now_is_unreachable(use: Use, status: int, body: bytes) -> None:
+    with impostor(status, body) as server:
+        error = refused("unreachable", wrapper_at(server.address), use)
     assert error.message == f"OpenBao transit {server.address} transit/keys/root (status {status})"
 
 
@@ -441,7 +483,8 @@ def test_whatever_else_was_wrapped_is_no_token(openbao: OpenBaoServer) -> None:
     [
         (403, b'{"errors": ["permission denied"]}', "wrapping_token_used"),
         (503, b'{"errors": ["Vault is sealed"]}', "sealed"),
-        (500, b"", "unexpected"),
+        (500, b"", "unreachable"),
+        (501, b"", "unexpected"),
         (400, b'{"errors": ["cipher: message authentication failed"]}', ""),
         (200, b'{"auth": {"client_token": "s.AToken that_nobody.may.see"}}', "unexpected"),
     ],

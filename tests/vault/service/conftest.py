@@ -1,4 +1,4 @@
-"""Furnished vaults: on SQLite, and on a PostgreSQL of this module's own that may be broken."""
+"""Furnished vaults: on SQLite, and on a PostgreSQL of this folder's own that may be broken."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Fragile:
         return Counter(copy(self.template, home, url))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fragile]:
     """Each test leaves the server running."""
     made: list[Furnished] = []

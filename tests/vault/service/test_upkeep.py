@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -9,13 +10,16 @@ import pytest
 from sqlalchemy import select, text, update
 
 from keys.keyring import Keyring
+from keys.rootkey import RootSlot
 from tests.conformance.counter import Counter, phone
+from vault.access.roots import in_force
 from vault.audit.integrator import Integrator, Progress
 from vault.domain.actions import Action
 from vault.domain.errors import LogUnavailableError
 from vault.service import upkeep as module
 from vault.service.upkeep import Upkeep
 from vault.storage import tables
+from vault.storage.roots import read_roots
 
 CANARY = "canary-e1a4"
 WAIT = 20
@@ -84,6 +88,36 @@ def test_vault_goes_on_serving_and_logging_while_its_log_is_in_trouble(embedded:
     embedded.vault.upkeep.round()
     token = embedded.token("010-2222-3333")
     assert embedded.detokenize(token)["items"][0]["value"] == "010-2222-3333"
+
+
+class SilentHolder:
+    """It lets somebody in for a time, and does not answer when asked to prolong it."""
+
+    kind = "openbao"
+
+    def __init__(self) -> None:
+        self.asked, self.answers, self.over = 0, 0, threading.Event()
+
+    def renew(self) -> int:
+        self.asked += 1
+        self.over.wait(WAIT)
+        self.answers += 1
+        return 0
+
+
+def test_a_holder_that_does_not_answer_keeps_no_key_after_a_seal_and_no_process(embedded: Counter) -> None:
+    vault, holder = embedded.vault, SilentHolder()
+    with vault.changes.database.reading() as connection:
+        row = in_force(read_roots(connection), RootSlot.LIVE)
+    vault.standings.roots._lease.of(lambda _row: holder, row)  # type: ignore[arg-type, return-value]
+    vault.upkeep.start()
+    eventually(lambda: holder.asked == 1)
+    vault.seal(embedded.furnished.request(embedded.actor("admin")))
+    eventually(lambda: vault.upkeep.health.trouble == "sealed")
+    assert vault.standings._leaving is None
+    vault.upkeep.stop()
+    assert (holder.asked, holder.answers) == (1, 0)
+    holder.over.set()
 
 
 def test_trouble_with_the_log_does_not_keep_planted_rows_from_being_found(embedded: Counter) -> None:

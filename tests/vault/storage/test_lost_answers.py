@@ -190,15 +190,15 @@ def standby_url(fragile_url: str) -> Iterator[str]:
     with superuser(fragile_url) as connection:
         connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'nowhere'")
         connection.execute("SELECT pg_reload_conf()")
-        _await(connection, "SELECT current_setting('synchronous_standby_names') = 'nowhere'")
+        await_true(connection, "SELECT current_setting('synchronous_standby_names') = 'nowhere'")
     yield fragile_url
     with superuser(fragile_url) as connection:
         connection.execute("ALTER SYSTEM RESET synchronous_standby_names")
         connection.execute("SELECT pg_reload_conf()")
-        _await(connection, "SELECT current_setting('synchronous_standby_names') = ''")
+        await_true(connection, "SELECT current_setting('synchronous_standby_names') = ''")
 
 
-def _await(connection: object, statement: str) -> None:
+def await_true(connection: object, statement: str) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         (true,) = connection.execute(statement).fetchone()  # type: ignore[attr-defined]  # a psycopg connection
@@ -214,7 +214,7 @@ def cancelling_the_wait(url: str, act: Callable[[], object]) -> None:
     def cancel() -> None:
         waits = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'SyncRep'"
         with superuser(url) as connection:
-            _await(connection, f"SELECT count(*) = 1 {waits}")
+            await_true(connection, f"SELECT count(*) = 1 {waits}")
             connection.execute(f"SELECT pg_cancel_backend(pid) {waits}")
 
     canceller = threading.Thread(target=cancel)
