@@ -180,6 +180,51 @@ def test_a_version_of_a_transit_key_is_removed_by_a_token_that_may(
         held.open_old()
 
 
+def _by_name(held: Held) -> None:
+    """Let the settings name the same server otherwise."""
+    file = held.office.home / FILE
+    file.write_text(
+        file.read_text(encoding="utf-8").replace("//127.0.0.1:", "//localhost:"), encoding="utf-8"
+    )
+    held.office.settings = Settings.load(held.office.home)
+
+
+def test_a_transit_key_by_another_address_gets_its_next_version_too(
+    held: Held, openbao: OpenBaoServer
+) -> None:
+    key = openbao.make_key()
+    _openbao(held, openbao, openbao.root_token, key)
+    held.give_to(Sealing(root=New("openbao")))
+    held.to_root()
+    _by_name(held)
+    held.next_root_key()
+    [now] = [row for row in held.now() if row.kind == "openbao" and row.state == "active"]
+    assert now.sealed_by.endswith(f"/keys/{key}, version 2")
+    assert list(held.end().values()) == ["confirmed", "confirmed"]
+    openbao.configure(key, min_decryption_version=2)
+    with pytest.raises(WrapperUnavailableError, match="version_removed"):
+        held.open_old()
+
+
+def test_a_transit_key_that_seals_the_one_in_force_by_another_address_is_not_ended(
+    held: Held, openbao: OpenBaoServer
+) -> None:
+    key = openbao.make_key()
+    _openbao(held, openbao, openbao.root_token, key)
+    held.give_to(Sealing(root=New("openbao")))
+    held.to_root()
+    _by_name(held)
+    # By hand, which does not ask for another version.
+    changed = change_root_key(held.office.settings, Sealing(), clock=held.office.clock)
+    held.shares = [share.expose() for share in changed.recovery_shares]
+    with pytest.raises(ConflictError, match=rf"same by another address.*transit/keys/{key}/rotate"):
+        held.end()
+    openbao.rotate(key)
+    changed = change_root_key(held.office.settings, Sealing(), clock=held.office.clock)
+    held.shares = [share.expose() for share in changed.recovery_shares]
+    assert list(held.end().values()) == ["confirmed", "confirmed"]
+
+
 def test_a_token_that_may_not_is_told_what_somebody_else_has_to_do(
     held: Held, openbao: OpenBaoServer
 ) -> None:

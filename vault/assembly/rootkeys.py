@@ -96,8 +96,7 @@ def change_root_key(
     and ``announce`` was called with the shares before that was decided. Other
     nodes take the new one from its log index on, if their settings find what
     seals it. ``ask`` opens the old one, by its copy for recovery if that is asked
-    for; ``sealing.ask`` is asked for the new. With ``apart`` nothing may seal the
-    new one that opens the old one too. Raises UnavailableError, ConflictError,
+    for; ``sealing.ask`` XX Raises UnavailableError, ConflictError,
     InvalidInputError.
     """
     files: list[Path] = []
@@ -113,8 +112,7 @@ def change_root_key(
             with sealing_faults():
                 # Whoever is asked takes their time, and a server may: no transaction is open meanwhile.
                 sealers = both_wrappers(settings, _as_before(vault, sealing), new.version, files)
-                if apart:
-                    _require_apart(vault, sealers)
+                _require_apart(vault, sealers, all_kinds=apart)
                 copies = _copies(vault, new, sealers)
             change = _change(settings, vault, new, sealers)
             announce(change)
@@ -220,11 +218,11 @@ def _as_before(vault: Vault, sealing: Sealing) -> Sealing:
     return replace(sealing, root=root, recovery=recovery)
 
 
-def _require_apart(vault: Vault, sealers: Mapping[RootSlot, Made]) -> None:
+def _require_apart(vault: Vault, sealers: Mapping[RootSlot, Made], *, all_kinds: bool) -> None:
     with vault.changes.database.reading() as connection:
-        rows = [row for row in read_roots(connection) if row.state == "active"]
+        rows = read_roots(connection)
     wrappers = [sealer.wrapper for sealer in sealers.values()]
-    require_apart(rows, wrappers, vault.standings.current.keyring.vault_id)
+    require_apart(rows, wrappers, vault.standings.current.keyring.vault_id, all_kinds=all_kinds)
 
 
 def _copies(vault: Vault, new: RootKey, sealers: Mapping[RootSlot, Made]) -> list[RootRow]:
