@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from cli.local.retiring import state
 from tests.cli.conftest import Command
 from tests.cli.test_root_keys import lines
 from tests.cli.town import Town
@@ -123,6 +126,26 @@ def test_only_an_administrator_of_this_vault_goes_on(at: Command, command: Comma
     ran = at("keys", "retire", "--begin", "--home", other, *ADMINISTRATOR)
     assert (ran.code, "another vault" in ran.err) == (5, True)
     assert at("keys", "retire", "--status", "--json").json["keys"] == []
+
+
+@pytest.mark.parametrize("step", ["rotate", "destroy", "root"])
+def test_copies_are_dead_when_everything_is_done_and_not_before(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """As when somebody else rotates a key at that moment, or a clock was behind when the root key changed."""
+    home = tmp_path / "vault"
+    command(
+        "init", "--home", home, "--policy", POLICY, "--administrator", "mina:김민아", "--officer", "jun:박준"
+    )
+    before = state(home)
+    server = SimpleNamespace()
+    monkeypatch.setattr("cli.retire.connect", lambda _: nullcontext(server))
+    monkeypatch.setattr("cli.remote.retiring.require_vault", lambda *_: None)
+    monkeypatch.setattr("cli.remote.retiring.administrator", lambda *_: "stf_00000000000000000000")
+    monkeypatch.setattr("cli.retire._Procedure.run", lambda *_: None)
+    monkeypatch.setattr("cli.local.retiring.state", lambda *_: {**before, "step": step})
+    ran = command("keys", "retire", "--home", home)
+    assert (ran.code, "dead" in ran.out, f"The step {step} is due again" in ran.out) == (8, False, True)
 
 
 @pytest.mark.parametrize("date", ["yesterday", "2026-13-01", ""])
