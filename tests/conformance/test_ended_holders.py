@@ -31,6 +31,7 @@ from vault.assembly import (
     nobody,
     open_vault,
 )
+from vault.assembly.oldcopies import end_copy
 from vault.assembly.wrapping import wrapper_of
 from vault.domain.errors import ConflictError, UnavailableError
 from vault.rotation.retirement import Step
@@ -372,6 +373,42 @@ def test_an_alias_of_kms_is_never_deleted_by(held: Held, kms: Any) -> None:
     held.next_root_key(Sealing(root=New("file")))
     assert list(held.end(delete_in_kms=True).values()) == ["confirmed", "confirmed"]
     assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "Enabled"
+
+
+def _told(name: str, *, state: str = "active") -> RootRow:
+    """Return what the database says of a copy that the key of this name sealed."""
+    return RootRow(3, "live", "aws_kms", state, b"", 0, f"AWS KMS {name} in {REGION}")
+
+
+def _in_settings(held: Held, name: str) -> None:
+    held.table(f'[aws_kms]\nkey = "{name}"\nregion = "{REGION}"\n')
+
+
+def test_a_key_of_kms_that_seals_the_one_in_force_by_another_name_is_not_deleted(
+    held: Held, kms: Any
+) -> None:
+    made, other = (kms.create_key()["KeyMetadata"] for _ in range(2))
+    kms.create_alias(AliasName="alias/piivault", TargetKeyId=made["KeyId"])
+    alias = f"arn:aws:kms:{REGION}:123456789012:alias/piivault"
+    old = _told(made["Arn"], state="retired")
+    # The last: told by another key, and opened by this one ever since the settings name it.
+    for told, named in ((alias, alias), (made["KeyId"], made["KeyId"]), (other["Arn"], alias)):
+        _in_settings(held, named)
+        with pytest.raises(ConflictError, match=rf"seals the root key in force, too, as AWS KMS {named}"):
+            end_copy(held.office.settings, old, [_told(told)], delete_in_kms=True)
+    assert kms.describe_key(KeyId=made["KeyId"])["KeyMetadata"]["KeyState"] == "Enabled"
+    _in_settings(held, other["Arn"])
+    ended = end_copy(held.office.settings, old, [_told(other["Arn"])], delete_in_kms=True)
+    assert ended.how == "scheduled"
+
+
+def test_no_key_of_kms_is_deleted_before_the_one_in_force_is_known(held: Held, kms: Any) -> None:
+    first, second = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    _in_settings(held, second)
+    gone = f"arn:aws:kms:{REGION}:123456789012:alias/gone"
+    with pytest.raises(UnavailableError, match=r"alias/gone.*missing_key"):
+        end_copy(held.office.settings, _told(first, state="retired"), [_told(gone)], delete_in_kms=True)
+    assert kms.describe_key(KeyId=first)["KeyMetadata"]["KeyState"] == "Enabled"
 
 
 def test_a_key_of_kms_is_confirmed_by_its_name_otherwise(held: Held, kms: Any) -> None:

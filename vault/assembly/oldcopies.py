@@ -180,6 +180,8 @@ def end_copy(settings: Settings, row: RootRow, in_force: Sequence[RootRow], *, d
     if row.kind not in _ENDINGS or (row.kind == "aws_kms" and not delete_in_kms):
         return Ending(CONFIRMED)
     try:
+        if row.kind == "aws_kms":
+            _require_another_key(settings, row, in_force)
         return _ENDINGS[row.kind](settings, row)
     except KeysError as error:
         rule = error.rule if isinstance(error, WrapperUnavailableError) else ""
@@ -200,6 +202,33 @@ def _require_another_version(row: RootRow, in_force: Sequence[RootRow]) -> None:
                 f"{now[0]} seals the root key in force, and may be the same by another address: bao write -f"
                 f" {place}/rotate, then piivault keys root rotate, then go on"
             )
+
+
+def _require_another_key(settings: Settings, row: RootRow, in_force: Sequence[RootRow]) -> None:
+    """Refuse a key of KMS that seals one in force, by whichever of its names. KMS itself is asked.
+
+    Raises ConflictError, WrapperUnavailableError when one of them cannot be resolved.
+    """
+    using = [other for other in in_force if other.kind == "aws_kms"]
+    wrappers: list[KeyWrapper | None] = [_kms(settings, other.sealed_by) for other in using]
+    # What the settings name opens it now, whatever was told when it was sealed.
+    wrappers += [wrapper_of(settings, nobody, other) for other in using]
+    old = _kms(settings, row.sealed_by)
+    for wrapper in wrappers:
+        if old is None or not isinstance(wrapper, AwsKmsWrapper) or not old.names() & wrapper.names():
+            continue
+        raise ConflictError(
+            f"{row.sealed_by} seals the root key in force, too, as {wrapper.describe()}: seal that by another"
+            " (piivault keys root rotate), then go on"
+        )
+
+
+def _kms(settings: Settings, sealed_by: str) -> AwsKmsWrapper | None:
+    told = _KMS(sealed_by)
+    if told is None:
+        return None
+    endpoint = settings.wrappers.get("aws_kms", {}).get("endpoint", "")
+    return AwsKmsWrapper(told[1], region=told[2], endpoint=endpoint or None)
 
 
 def _end_file(settings: Settings, row: RootRow) -> Ending:
@@ -261,11 +290,9 @@ def _end_in_token(settings: Settings, row: RootRow) -> Ending:
 
 
 def _end_in_kms(settings: Settings, row: RootRow) -> Ending:
-    told = _KMS(row.sealed_by)
-    if told is None:
+    wrapper = _kms(settings, row.sealed_by)
+    if wrapper is None:
         return Ending(CONFIRMED)
-    endpoint = settings.wrappers.get("aws_kms", {}).get("endpoint", "")
-    wrapper = AwsKmsWrapper(told[1], region=told[2], endpoint=endpoint or None)
     at = wrapper.schedule_deletion(KMS_DAYS)
     return Ending("scheduled", int(at.timestamp() * 1_000_000))
 
