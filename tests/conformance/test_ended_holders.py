@@ -160,6 +160,18 @@ def test_a_recovery_file_is_ended_where_it_was_written(held: Held, tmp_path: Pat
         held.open_old()
 
 
+def test_a_key_file_without_a_fingerprint_is_removed_by_people_alone(held: Held) -> None:
+    """As after an upgrade of a release that wrote none down: another key may lie there by now."""
+    settings = held.office.settings
+    old = RootRow(1, "live", "file", "retired", b"", 0)
+    before = settings.root_key.read_bytes()
+    with pytest.raises(ConflictError, match=r"root\.key, so nobody can tell.*remove it yourself"):
+        end_copy(settings, old, [], delete_in_kms=False)
+    assert settings.root_key.read_bytes() == before
+    settings.root_key.unlink()
+    assert end_copy(settings, old, [], delete_in_kms=False).how == "absent"
+
+
 def _openbao(held: Held, server: OpenBaoServer, token: str, key: str) -> None:
     file = held.office.home / "token"
     file.write_text(token + "\n", encoding="utf-8")

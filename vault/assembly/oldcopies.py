@@ -235,13 +235,25 @@ def _end_file(settings: Settings, row: RootRow) -> Ending:
     path, told = _path(settings, row), _FILE(row.sealed_by)
     if path is None:
         return Ending(CONFIRMED)
+    if told is None:
+        return _gone(path)
     try:
-        KeyFileWrapper.destroy(path, told[2] if told else "")
+        KeyFileWrapper.destroy(path, told[2])
     except WrapperUnavailableError as error:
         if error.rule != "missing":
             raise
         return Ending("absent")
     return Ending("overwritten")
+
+
+def _gone(path: Path) -> Ending:
+    """Return that nothing lies where a key file without a fingerprint was. Raises ConflictError."""
+    if path.exists() or path.is_symlink():
+        raise ConflictError(
+            f"a release without fingerprints made the key file {path}, so nobody can tell whether this is it:"
+            " overwrite and remove it yourself (shred -u), or move aside what is another's, then go on"
+        )
+    return Ending("absent")
 
 
 def _end_version(settings: Settings, row: RootRow) -> Ending:
