@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from cli.local.retiring import state
+from cli.local.retiring import Holders, end_copies, state
 from tests.cli.conftest import Command
 from tests.cli.test_root_keys import lines
 from tests.cli.town import Town
@@ -126,6 +127,40 @@ def test_only_an_administrator_of_this_vault_goes_on(at: Command, command: Comma
     ran = at("keys", "retire", "--begin", "--home", other, *ADMINISTRATOR)
     assert (ran.code, "another vault" in ran.err) == (5, True)
     assert at("keys", "retire", "--status", "--json").json["keys"] == []
+
+
+@pytest.mark.parametrize(
+    ("from_recovery", "recovery", "file", "proved"),
+    [
+        (True, "file:/safe/new.key", "/safe/old.key", "/safe/new.key"),
+        (True, None, "/safe/in-force.key", "/safe/in-force.key"),
+        (False, "file:/safe/new.key", None, "/safe/new.key"),
+        (False, "file:/safe/new.key", "/safe/moved.key", "/safe/moved.key"),
+        (True, "shamir:2/3", None, None),
+    ],
+)
+def test_the_new_copy_for_recovery_is_proved_by_its_own_file(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    from_recovery: bool,
+    recovery: str | None,
+    file: str | None,
+    proved: str | None,
+) -> None:
+    asked: list[Any] = []
+
+    def end(*_arguments: object, **named: object) -> tuple[()]:
+        asked.append(named)
+        return ()
+
+    monkeypatch.setattr("vault.assembly.Settings.load", lambda home: home)
+    monkeypatch.setattr("vault.assembly.end_copies", end)
+    holders = Holders(
+        from_recovery=from_recovery, recovery=recovery, recovery_file=None if file is None else Path(file)
+    )
+    end_copies(tmp_path, [], "stf_00000000000000000000", holders)
+    [named] = asked
+    assert named["recovery_file"] == (None if proved is None else Path(proved))
 
 
 @pytest.mark.parametrize("step", ["rotate", "destroy", "root"])
