@@ -264,12 +264,16 @@ def test_shares_are_asked_for_by_number_when_the_root_key_changes(counter: Count
     assert (refused.value.field, refused.value.rule) == ("root_key", "required")
 
 
-def test_recovery_does_not_lie_beside_the_database(counter: Counter) -> None:
+def test_recovery_does_not_lie_beside_the_database(counter: Counter, tmp_path: Path) -> None:
     inside = counter.furnished.settings.home / "data" / "safe.key"
-    with pytest.raises(InvalidInputError) as refused:
-        _change(counter, Sealing(recovery=New("file", file=inside)))
-    assert (refused.value.field, refused.value.rule) == ("recovery", "inside")
-    assert not inside.exists()
+    link = tmp_path / "linked"
+    link.symlink_to(inside.parent)
+    around = tmp_path / ".." / tmp_path.name / "linked" / ".." / "data" / "safe.key"
+    for path in (inside, link / "safe.key", around):
+        with pytest.raises(InvalidInputError) as refused:
+            _change(counter, Sealing(recovery=New("file", file=path)))
+        assert (refused.value.field, refused.value.rule) == ("recovery", "inside")
+        assert not inside.exists()
 
 
 def test_whoever_was_faster_on_another_host_wins_and_the_other_is_told(
