@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Annotated, Final, NoReturn
 
@@ -132,6 +133,8 @@ def _usage(error: typer.TyperException) -> Failure:
 def _fail(failure: Failure, arguments: Sequence[str]) -> int:
     out = Output()
     if "--json" in arguments:
-        out.document(failure.document())
+        # Where that cannot be written, the line below still says what failed.
+        with suppress(OSError):
+            out.document(failure.document())
     out.note(failure.line())
     return failure.exit_code

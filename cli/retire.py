@@ -252,6 +252,9 @@ def _tell_left(out: Output, state: dict[str, Any]) -> None:
         out.line(
             f"All is done but what AWS KMS deletes on {moment(state['ends_at'])}, unless that is cancelled."
         )
+    elif state["step"] != "done":
+        # Others changed keys meanwhile, or a clock was behind: a step is due that was thought to be taken.
+        out.line(f"The step {state['step']} is due again: run piivault keys retire once more.")
     else:
         out.line(f"Copies of the database from before {moment(state['before'])} are dead.")
         out.note("Begin anew, so that those from before now die: piivault keys retire --begin")

@@ -28,6 +28,15 @@ class Holders:
     unseal_fd: int | None = None
     delete_in_kms: bool = False
 
+    @property
+    def file_in_force(self) -> Path | None:
+        """The file of the copy for recovery once the root key was changed; None for another holder."""
+        new = None if self.recovery is None else holder(self.recovery, option="--recovery").file
+        if new is not None and (self.from_recovery or self.recovery_file is None):
+            # Where it was written a moment ago: --recovery-file is what opened the root key before.
+            return new
+        return self.recovery_file
+
 
 def state(home: Path, before: datetime | None = None) -> dict[str, Any]:
     """Return what still opens copies of the database from before the newest wrapping epoch.
@@ -111,17 +120,13 @@ def end_copies(
     from vault.assembly import Settings
     from vault.assembly import end_copies as end
 
-    file = holders.recovery_file
-    if file is None and holders.recovery is not None:
-        # Where the copy for recovery was written a moment ago.
-        file = holder(holders.recovery, option="--recovery").file
     ended = end(
         Settings.load(home),
         names,
         by=by,
         reason=reason,
         ask=asker(holders.unseal_fd),
-        recovery_file=file,
+        recovery_file=holders.file_in_force,
         delete_in_kms=holders.delete_in_kms,
     )
     return [{"name": copy.name, "how": copy.ending.how} for copy in ended]

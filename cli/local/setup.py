@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,7 +96,8 @@ def init(  # noqa: PLR0913 - an option for each thing that can be chosen
     text = _policy_text(policy)
     first = _person(administrator, "--administrator", "Administrator")
     second = _person(officer, "--officer", "Privacy officer")
-    made = initialise(
+    logins = {Role.ADMINISTRATOR: first[0], Role.OFFICER: second[0]}
+    initialise(
         folder,
         policy=Policy.parse(text),
         administrator=Person(login=first[0], name=first[1], role=Role.ADMINISTRATOR),
@@ -106,12 +109,15 @@ def init(  # noqa: PLR0913 - an option for each thing that can be chosen
             tables=tables(root_key_settings),
             ask=asker(unseal_fd),
         ),
+        announce=partial(_tell, out, folder, logins),
         now=datetime.now(UTC),
     )
-    _tell(out, folder, made, {Role.ADMINISTRATOR: first[0], Role.OFFICER: second[0]})
+    if not out.as_json:
+        out.note("Keep what opens either of them apart, and never beside the database or a copy of it.")
 
 
-def _tell(out: Output, folder: Path, made: Initialised, logins: Mapping[Role, str]) -> None:
+def _tell(out: Output, folder: Path, logins: Mapping[Role, str], made: Initialised) -> None:
+    """Print codes and shares before the commit: no vault may be there whose shares nobody saw."""
     people = {Role.ADMINISTRATOR: made.people.administrator, Role.OFFICER: made.people.officer}
     invited = {role: _invited(logins[role], person) for role, person in people.items()}
     if out.as_json:
@@ -127,7 +133,7 @@ def _tell(out: Output, folder: Path, made: Initialised, logins: Mapping[Role, st
     _tell_people(out, folder, invited)
     tell_shares(out.line, "The root key is sealed by", made.root_key, made.shares)
     tell_shares(out.line, "A copy of it, for recovery, by", made.recovery, made.recovery_shares)
-    out.note("Keep what opens either of them apart, and never beside the database or a copy of it.")
+    sys.stdout.flush()
 
 
 def _invited(login: str, invited: Any) -> dict[str, str]:

@@ -151,6 +151,22 @@ class AwsKmsWrapper:
             raise answer
         return answer
 
+    def names(self) -> frozenset[str]:
+        """Return ARN and id of the key that is meant, by whatever it is named: keys that share one are one.
+
+        A key of several regions has one id and an ARN in each. Raises WrapperUnavailableError
+        as wrap; the role needs kms:DescribeKey.
+        """
+        answer = self._ask(
+            lambda: frozenset(
+                str(self._client.describe_key(KeyId=self._key_id)["KeyMetadata"][name])
+                for name in ("Arn", "KeyId")
+            )
+        )
+        if isinstance(answer, KeysError):
+            raise answer
+        return answer
+
     def schedule_deletion(self, days: int) -> datetime:
         """Have KMS delete the key after so many days, 7 to 30; return when. Until then it can be cancelled.
 

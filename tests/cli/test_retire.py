@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from cli.local.retiring import Holders, end_copies, state
 from cli.output import Output
 from cli.remote import profiles
 from cli.remote.keys import COUNTS
@@ -150,6 +154,60 @@ def test_only_an_administrator_of_this_vault_goes_on(at: Command, command: Comma
     ran = at("keys", "retire", "--begin", "--home", other, *ADMINISTRATOR)
     assert (ran.code, "another vault" in ran.err) == (5, True)
     assert at("keys", "retire", "--status", "--json").json["keys"] == []
+
+
+@pytest.mark.parametrize(
+    ("from_recovery", "recovery", "file", "proved"),
+    [
+        (True, "file:/safe/new.key", "/safe/old.key", "/safe/new.key"),
+        (True, None, "/safe/in-force.key", "/safe/in-force.key"),
+        (False, "file:/safe/new.key", None, "/safe/new.key"),
+        (False, "file:/safe/new.key", "/safe/moved.key", "/safe/moved.key"),
+        (True, "shamir:2/3", None, None),
+    ],
+)
+def test_the_new_copy_for_recovery_is_proved_by_its_own_file(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    from_recovery: bool,
+    recovery: str | None,
+    file: str | None,
+    proved: str | None,
+) -> None:
+    asked: list[Any] = []
+
+    def end(*_arguments: object, **named: object) -> tuple[()]:
+        asked.append(named)
+        return ()
+
+    monkeypatch.setattr("vault.assembly.Settings.load", lambda home: home)
+    monkeypatch.setattr("vault.assembly.end_copies", end)
+    holders = Holders(
+        from_recovery=from_recovery, recovery=recovery, recovery_file=None if file is None else Path(file)
+    )
+    end_copies(tmp_path, [], holders, by="stf_00000000000000000000", reason="because")
+    [named] = asked
+    assert named["recovery_file"] == (None if proved is None else Path(proved))
+
+
+@pytest.mark.parametrize("step", ["rotate", "destroy", "root"])
+def test_copies_are_dead_when_everything_is_done_and_not_before(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """As when somebody else rotates a key at that moment, or a clock was behind when the root key changed."""
+    home = tmp_path / "vault"
+    command(
+        "init", "--home", home, "--policy", POLICY, "--administrator", "mina:김민아", "--officer", "jun:박준"
+    )
+    before = state(home)
+    server = SimpleNamespace()
+    monkeypatch.setattr("cli.retire.connect", lambda _: nullcontext(server))
+    monkeypatch.setattr("cli.remote.retiring.require_vault", lambda *_: None)
+    monkeypatch.setattr("cli.remote.retiring.administrator", lambda *_: "stf_00000000000000000000")
+    monkeypatch.setattr("cli.retire._Procedure.run", lambda *_: None)
+    monkeypatch.setattr("cli.local.retiring.state", lambda *_: {**before, "step": step})
+    ran = command("keys", "retire", "--home", home)
+    assert (ran.code, "dead" in ran.out, f"The step {step} is due again" in ran.out) == (8, False, True)
 
 
 @pytest.mark.parametrize("date", ["yesterday", "2026-13-01", ""])

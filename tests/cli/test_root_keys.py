@@ -58,6 +58,20 @@ def test_shares_are_printed_to_be_written_down(command: Command, home: Path) -> 
     assert "never beside the database" in ran.err
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_no_vault_is_made_whose_codes_and_shares_nobody_can_see(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch, form: tuple[str, ...]
+) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full, monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", full)
+        ran = command("init", "--home", home, "--policy", POLICY, *PEOPLE, *form)
+        # What could not be written is tried again when the file is closed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+    assert (ran.code, "no vault was made" in ran.err) == (7, True)
+    assert not home.exists()
+    assert command("init", "--home", home, "--policy", POLICY, *PEOPLE, *form).code == 0
+
+
 def test_a_passphrase_opens_what_it_sealed(command: Command, home: Path) -> None:
     options = ("--home", home, "--policy", POLICY, *PEOPLE, "--root-key", "passphrase")
     with lines(PASSPHRASE) as descriptor:

@@ -30,6 +30,7 @@ from vault.assembly import (
     nobody,
     open_vault,
 )
+from vault.assembly.oldcopies import end_copy
 from vault.assembly.wrapping import wrapper_of
 from vault.domain.errors import ConflictError, UnavailableError
 from vault.rotation.retirement import Step
@@ -160,6 +161,18 @@ def test_a_recovery_file_is_ended_where_it_was_written(held: Held, tmp_path: Pat
         held.open_old()
 
 
+def test_a_key_file_without_a_fingerprint_is_removed_by_people_alone(held: Held) -> None:
+    """As after an upgrade of a release that wrote none down: another key may lie there by now."""
+    settings = held.office.settings
+    old = RootRow(1, "live", "file", "retired", b"", 0)
+    before = settings.root_key.read_bytes()
+    with pytest.raises(ConflictError, match=r"root\.key, so nobody can tell.*remove it yourself"):
+        end_copy(settings, old, [], delete_in_kms=False)
+    assert settings.root_key.read_bytes() == before
+    settings.root_key.unlink()
+    assert end_copy(settings, old, [], delete_in_kms=False).how == "absent"
+
+
 def _openbao(held: Held, server: OpenBaoServer, token: str, key: str) -> None:
     file = held.office.home / "token"
     file.write_text(token + "\n", encoding="utf-8")
@@ -179,6 +192,51 @@ def test_a_version_of_a_transit_key_is_removed_by_a_token_that_may(
     assert list(held.end().values()) == ["removed", "confirmed"]
     with pytest.raises(WrapperUnavailableError, match=r"version_removed.*min_decryption_version"):
         held.open_old()
+
+
+def _by_name(held: Held) -> None:
+    """Let the settings name the same server otherwise."""
+    file = held.office.home / FILE
+    file.write_text(
+        file.read_text(encoding="utf-8").replace("//127.0.0.1:", "//localhost:"), encoding="utf-8"
+    )
+    held.office.settings = Settings.load(held.office.home)
+
+
+def test_a_transit_key_by_another_address_gets_its_next_version_too(
+    held: Held, openbao: OpenBaoServer
+) -> None:
+    key = openbao.make_key()
+    _openbao(held, openbao, openbao.root_token, key)
+    held.give_to(Sealing(root=New("openbao")))
+    held.to_root()
+    _by_name(held)
+    held.next_root_key()
+    [now] = [row for row in held.now() if row.kind == "openbao" and row.state == "active"]
+    assert now.sealed_by.endswith(f"/keys/{key}, version 2")
+    assert list(held.end().values()) == ["confirmed", "confirmed"]
+    openbao.configure(key, min_decryption_version=2)
+    with pytest.raises(WrapperUnavailableError, match="version_removed"):
+        held.open_old()
+
+
+def test_a_transit_key_that_seals_the_one_in_force_by_another_address_is_not_ended(
+    held: Held, openbao: OpenBaoServer
+) -> None:
+    key = openbao.make_key()
+    _openbao(held, openbao, openbao.root_token, key)
+    held.give_to(Sealing(root=New("openbao")))
+    held.to_root()
+    _by_name(held)
+    # By hand, which does not ask for another version.
+    changed = change_root_key(held.office.settings, Sealing(), clock=held.office.clock)
+    held.shares = [share.expose() for share in changed.recovery_shares]
+    with pytest.raises(ConflictError, match=rf"same by another address.*transit/keys/{key}/rotate"):
+        held.end()
+    openbao.rotate(key)
+    changed = change_root_key(held.office.settings, Sealing(), clock=held.office.clock)
+    held.shares = [share.expose() for share in changed.recovery_shares]
+    assert list(held.end().values()) == ["confirmed", "confirmed"]
 
 
 def test_a_token_that_may_not_is_told_what_somebody_else_has_to_do(
@@ -328,6 +386,42 @@ def test_an_alias_of_kms_is_never_deleted_by(held: Held, kms: Any) -> None:
     held.next_root_key(Sealing(root=New("file")))
     assert list(held.end(delete_in_kms=True).values()) == ["confirmed", "confirmed"]
     assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "Enabled"
+
+
+def _told(name: str, *, state: str = "active") -> RootRow:
+    """Return what the database says of a copy that the key of this name sealed."""
+    return RootRow(3, "live", "aws_kms", state, b"", 0, f"AWS KMS {name} in {REGION}")
+
+
+def _in_settings(held: Held, name: str) -> None:
+    held.table(f'[aws_kms]\nkey = "{name}"\nregion = "{REGION}"\n')
+
+
+def test_a_key_of_kms_that_seals_the_one_in_force_by_another_name_is_not_deleted(
+    held: Held, kms: Any
+) -> None:
+    made, other = (kms.create_key()["KeyMetadata"] for _ in range(2))
+    kms.create_alias(AliasName="alias/piivault", TargetKeyId=made["KeyId"])
+    alias = f"arn:aws:kms:{REGION}:123456789012:alias/piivault"
+    old = _told(made["Arn"], state="retired")
+    # The last: told by another key, and opened by this one ever since the settings name it.
+    for told, named in ((alias, alias), (made["KeyId"], made["KeyId"]), (other["Arn"], alias)):
+        _in_settings(held, named)
+        with pytest.raises(ConflictError, match=rf"seals the root key in force, too, as AWS KMS {named}"):
+            end_copy(held.office.settings, old, [_told(told)], delete_in_kms=True)
+    assert kms.describe_key(KeyId=made["KeyId"])["KeyMetadata"]["KeyState"] == "Enabled"
+    _in_settings(held, other["Arn"])
+    ended = end_copy(held.office.settings, old, [_told(other["Arn"])], delete_in_kms=True)
+    assert ended.how == "scheduled"
+
+
+def test_no_key_of_kms_is_deleted_before_the_one_in_force_is_known(held: Held, kms: Any) -> None:
+    first, second = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    _in_settings(held, second)
+    gone = f"arn:aws:kms:{REGION}:123456789012:alias/gone"
+    with pytest.raises(UnavailableError, match=r"alias/gone.*missing_key"):
+        end_copy(held.office.settings, _told(first, state="retired"), [_told(gone)], delete_in_kms=True)
+    assert kms.describe_key(KeyId=first)["KeyMetadata"]["KeyState"] == "Enabled"
 
 
 def test_a_key_of_kms_is_confirmed_by_its_name_otherwise(held: Held, kms: Any) -> None:

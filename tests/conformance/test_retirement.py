@@ -16,10 +16,14 @@ from tests.conformance.dumps import VALUES, graft, take, visit
 from tests.conformance.retiring import Retiring, saying
 from tests.support.furnished import phones
 from tests.support.postgres import PostgresCluster
+from vault.access.entries import Said
 from vault.assembly import Sealing, change_root_key, look
+from vault.assembly.oldcopies import Ending, old_copy
+from vault.assembly.retiring import _end
 from vault.domain.errors import ConflictError, InvalidInputError, UnavailableError
 from vault.rotation.retirement import Step
 from vault.storage import tables
+from vault.storage.roots import read_roots
 
 
 @pytest.fixture
@@ -159,6 +163,27 @@ def test_nothing_ends_unless_the_new_root_key_opens_everything_twice(retiring: R
     assert _file(home).exists()
     assert [copy.row.ended_at for copy in retiring.look().copies] == [None, None]
     assert retiring.end_copies() == ["overwritten", "confirmed"]
+
+
+def test_no_copy_ends_once_the_root_key_is_changed_on_another_host(
+    retiring: Retiring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = retiring.office
+    retiring.change_root_key()
+    with retiring.counter.vault.changes.database.reading() as connection:
+        old = [old_copy(office.settings, row) for row in read_roots(connection) if row.state == "retired"]
+    vault = retiring.counter.node()
+
+    def meanwhile(*_arguments: object, **_named: object) -> Ending:
+        change_root_key(office.settings, Sealing(), clock=office.clock)
+        return Ending("absent")
+
+    monkeypatch.setattr("vault.assembly.retiring.end_copy", meanwhile)
+    with pytest.raises(ConflictError, match="changed meanwhile: begin again"):
+        _end(office.settings, vault, old, by=office.people["admin"], said=Said(), delete_in_kms=False)
+    with vault.changes.database.reading() as connection:
+        ended = [row.slot for row in read_roots(connection) if row.ended_at is not None]
+    assert ended == [old[0].row.slot]
 
 
 def test_another_key_in_the_place_of_the_old_one_is_left_alone(retiring: Retiring) -> None:

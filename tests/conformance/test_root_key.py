@@ -179,7 +179,7 @@ def test_nobody_is_asked_once_a_vault_is_open(counter: Counter) -> None:
     _change(counter, Sealing(root=New("passphrase"), ask=saying(PASSPHRASE)))
     ask = saying(PASSPHRASE, PASSPHRASE)
     vault = open_vault(counter.furnished.settings, clock=counter.furnished.clock, ask=ask)
-    _change(counter, Sealing(root=New("passphrase"), ask=saying(PASSPHRASE)), ask=saying(PASSPHRASE))
+    _change(counter, Sealing(ask=saying("another long passphrase")), ask=saying(PASSPHRASE))
     with pytest.raises(SealedError):
         counter.detokenize(*tokens, at=vault)
     assert vault.unsealing.state().why is Why.WAITING
@@ -287,12 +287,16 @@ def test_shares_are_asked_for_by_number_when_the_root_key_changes(counter: Count
     assert (refused.value.field, refused.value.rule) == ("root_key", "required")
 
 
-def test_recovery_does_not_lie_beside_the_database(counter: Counter) -> None:
+def test_recovery_does_not_lie_beside_the_database(counter: Counter, tmp_path: Path) -> None:
     inside = counter.furnished.settings.home / "data" / "safe.key"
-    with pytest.raises(InvalidInputError) as refused:
-        _change(counter, Sealing(recovery=New("file", file=inside)))
-    assert (refused.value.field, refused.value.rule) == ("recovery", "inside")
-    assert not inside.exists()
+    link = tmp_path / "linked"
+    link.symlink_to(inside.parent)
+    around = tmp_path / ".." / tmp_path.name / "linked" / ".." / "data" / "safe.key"
+    for path in (inside, link / "safe.key", around):
+        with pytest.raises(InvalidInputError) as refused:
+            _change(counter, Sealing(recovery=New("file", file=path)))
+        assert (refused.value.field, refused.value.rule) == ("recovery", "inside")
+        assert not inside.exists()
 
 
 def test_whoever_was_faster_on_another_host_wins_and_the_other_is_told(
@@ -319,6 +323,22 @@ def test_recovery_needs_a_passphrase_of_its_own(counter: Counter) -> None:
     with pytest.raises(InvalidInputError) as refused:
         _change(counter, both)
     assert (refused.value.field, refused.value.rule) == ("recovery", "same")
+
+
+def test_a_passphrase_seals_no_second_root_key_before_the_first_has_ended(on_sqlite: Counter) -> None:
+    counter, used = on_sqlite, "another long passphrase"
+    _change(counter, Sealing(root=New("passphrase"), ask=saying(PASSPHRASE)))
+    away = Sealing(root=New("file"), recovery=New("passphrase"), ask=saying(used))
+    _change(counter, away, ask=saying(PASSPHRASE))
+    with pytest.raises(ConflictError, match=r"opens root key 2 as well.*choose another"):
+        _change(counter, Sealing(root=New("passphrase"), recovery=New("shamir"), ask=saying(PASSPHRASE)))
+    with pytest.raises(ConflictError, match=r"opens root key 3 as well.*choose another"):
+        _change(counter, Sealing(ask=saying(used)))
+    kept = [row for row in _copies(counter) if row.state == "retired" and row.wrapped]
+    assert [(row.version, row.slot) for row in kept] == [(2, "live")]
+    with counter.vault.changes.database.writing() as connection:
+        assert roots.end_copy(connection, 2, "live", ended_at=counter.vault.now_us()) == 1
+    assert not any(row.wrapped for row in _copies(counter) if row.state == "retired")
 
 
 def test_a_key_that_does_not_open_is_named(counter: Counter) -> None:

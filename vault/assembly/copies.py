@@ -66,7 +66,7 @@ def both_wrappers(
         raise InvalidInputError("the recovery copy needs another holder", field="recovery", rule="same")
     if recovery.kind == "file" and recovery.file is None:
         raise InvalidInputError("a recovery file needs a path", field="recovery", rule="required")
-    if recovery.file is not None and recovery.file.is_relative_to(settings.home):
+    if recovery.file is not None and recovery.file.resolve().is_relative_to(settings.home.resolve()):
         raise InvalidInputError("not beside the database: elsewhere", field="recovery", rule="inside")
     if root.file is not None:
         raise InvalidInputError("the key file has its place in the settings", field="root_key", rule="path")

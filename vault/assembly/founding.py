@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -67,11 +67,14 @@ def initialise(
     officer: Person,
     database_url: str = "",
     sealing: Sealing = DEFAULT_SEALING,
+    announce: Callable[[Initialised], None] = lambda _made: None,
     now: datetime | None = None,
 ) -> Initialised:
     """Make a vault in ``home``: folders, root key, database, keys, policy, two people.
 
-    SQLite inside ``home`` unless ``database_url`` is given. Raises ConflictError
+    SQLite inside ``home`` unless ``database_url`` is given. ``announce`` is called
+    with codes and shares before the commit: they hold once this returns, and when
+    it raises, there is no vault. Raises ConflictError
     when there is one already, InvalidInputError for people or policy,
     UnavailableError when the folder cannot be written or the database not be
     reached. When it fails, what it made is taken away again, and nothing else.
@@ -83,78 +86,83 @@ def initialise(
         settings = make_home(home, database_url, wrapper_tables(sealing.tables), made_here)
         with sealing_faults():
             sealers = both_wrappers(settings, sealing, 1, made_here)
-            people = _make_database(
-                settings, sealers, policy, people=(administrator, officer), now=now or system_clock()
-            )
-    except (OSError, KeysError):
+            founding = _Founding(settings, sealers, policy, (administrator, officer), announce)
+            made = founding.make(now or system_clock())
+    except BaseException as error:
         take_away(made_here)
-        raise UnavailableError("the folder of the vault cannot be written") from None
-    except BaseException:
-        take_away(made_here)
+        if isinstance(error, (OSError, KeysError)) and not isinstance(error, BrokenPipeError):
+            raise UnavailableError("the folder of the vault cannot be written") from None
         raise
-    live, spare = sealers[RootSlot.LIVE], sealers[RootSlot.RECOVERY]
-    return Initialised(
-        settings,
-        people,
-        root_key=live.wrapper.describe(),
-        shares=live.shares,
-        recovery=spare.wrapper.describe(),
-        recovery_shares=spare.shares,
-    )
+    return made
 
 
-def _make_database(
-    settings: Settings,
-    sealers: Mapping[RootSlot, Made],
-    policy: Policy,
-    *,
-    people: tuple[Person, Person],
-    now: datetime,
-) -> Initial:
-    database = Database.open(settings.database_url)
-    try:
-        upgrade(database)
-        return _fill(database, sealers, policy, people=people, now=now)
-    finally:
-        database.close()
+@dataclass(frozen=True, slots=True)
+class _Founding:
+    """What a vault is made of."""
 
+    settings: Settings
+    sealers: Mapping[RootSlot, Made]
+    policy: Policy
+    people: tuple[Person, Person]
+    announce: Callable[[Initialised], None]
 
-def _fill(
-    database: Database,
-    sealers: Mapping[RootSlot, Made],
-    policy: Policy,
-    *,
-    people: tuple[Person, Person],
-    now: datetime,
-) -> Initial:
-    """Write everything a vault begins with in one transaction, its first log entry last."""
-    vault_id = os.urandom(VAULT_ID)
-    now_us = int(now.timestamp() * 1_000_000)
-    root = RootKey.generate(1)
-    records = [replace(record, state=KeyState.ACTIVE) for record in _new_keys(vault_id, policy, root)]
-    keyring = Keyring.unlock(vault_id, records, root)
-    wrappers = {slot: sealer.wrapper for slot, sealer in sealers.items()}
-    copies = sealed_copies(root, wrappers, vault_id=vault_id, now_us=now_us)
-    with database.reading() as connection:
-        if has_counter(connection):
-            raise ConflictError("there is a vault in this database already")
-    with Journal(database, lambda: keyring).unit() as unit:
-        insert_counter(unit.connection, vault_id)
-        insert_roots(unit.connection, copies)
-        key_rows.insert_keys(unit.connection, records, now_us=now_us)
-        key_rows.add_field_ids(unit.connection, list(policy.fields))
-        insert_tree(unit.connection, empty_tree())
-        administrator, officer = people
-        initial = first_people(
-            unit.connection,
-            keyring,
-            policy=policy,
-            administrator=administrator,
-            officer=officer,
-            now_us=now_us,
+    def make(self, now: datetime) -> Initialised:
+        database = Database.open(self.settings.database_url)
+        try:
+            upgrade(database)
+            return self._fill(database, int(now.timestamp() * 1_000_000))
+        finally:
+            database.close()
+
+    def _fill(self, database: Database, now_us: int) -> Initialised:
+        """Write everything a vault begins with in one transaction, its first log entry last."""
+        vault_id = os.urandom(VAULT_ID)
+        root = RootKey.generate(1)
+        records = [
+            replace(record, state=KeyState.ACTIVE) for record in _new_keys(vault_id, self.policy, root)
+        ]
+        keyring = Keyring.unlock(vault_id, records, root)
+        wrappers = {slot: sealer.wrapper for slot, sealer in self.sealers.items()}
+        copies = sealed_copies(root, wrappers, vault_id=vault_id, now_us=now_us)
+        with database.reading() as connection:
+            if has_counter(connection):
+                raise ConflictError("there is a vault in this database already")
+        with Journal(database, lambda: keyring).unit() as unit:
+            insert_counter(unit.connection, vault_id)
+            insert_roots(unit.connection, copies)
+            key_rows.insert_keys(unit.connection, records, now_us=now_us)
+            key_rows.add_field_ids(unit.connection, list(self.policy.fields))
+            insert_tree(unit.connection, empty_tree())
+            administrator, officer = self.people
+            initial = first_people(
+                unit.connection,
+                keyring,
+                policy=self.policy,
+                administrator=administrator,
+                officer=officer,
+                now_us=now_us,
+            )
+            _log(unit, initial, self.policy, now_us)
+            made = self._made(initial)
+            try:
+                self.announce(made)
+            except BrokenPipeError:
+                # Whoever was to be told has gone.
+                raise
+            except OSError:
+                raise UnavailableError("codes and shares cannot be shown, so no vault was made") from None
+        return made
+
+    def _made(self, people: Initial) -> Initialised:
+        live, spare = self.sealers[RootSlot.LIVE], self.sealers[RootSlot.RECOVERY]
+        return Initialised(
+            self.settings,
+            people,
+            root_key=live.wrapper.describe(),
+            shares=live.shares,
+            recovery=spare.wrapper.describe(),
+            recovery_shares=spare.shares,
         )
-        _log(unit, initial, policy, now_us)
-    return initial
 
 
 def _log(unit: Unit, initial: Initial, policy: Policy, now_us: int) -> None:

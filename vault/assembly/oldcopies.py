@@ -97,26 +97,37 @@ def _path(settings: Settings, row: RootRow) -> Path | None:
     return Path(told[1]) if told else None
 
 
-def require_apart(rows: Sequence[RootRow], wrappers: Sequence[KeyWrapper], vault_id: bytes) -> None:
-    """Return if none of ``wrappers`` opens one of ``rows``, which are to be dead soon.
+def require_apart(
+    rows: Sequence[RootRow], wrappers: Sequence[KeyWrapper], vault_id: bytes, *, all_kinds: bool
+) -> None:
+    """Return if none of ``wrappers`` opens one of ``rows``: a copy in force, or of before and not ended.
 
-    A transit key gets its next version for that, if the token may make it. Raises
-    ConflictError with what to do, WrapperUnavailableError.
+    A passphrase never may: nothing but another one ends it. Any other holder is
+    compared with ``all_kinds``, and with the copies in force alone, for of earlier
+    ones the sealed bytes are gone. A transit key gets its next version for that,
+    if the token may make it. Raises ConflictError with what to do,
+    WrapperUnavailableError.
     """
     for row in rows:
         for wrapper in wrappers:
-            if wrapper.kind != row.kind:
+            if wrapper.kind != row.kind or not row.wrapped or row.ended_at is not None:
                 continue
-            if isinstance(wrapper, OpenBaoWrapper):
-                _require_next_version(wrapper, row)
-            else:
+            if row.kind == "passphrase":
                 _require_shut(wrapper, row, vault_id)
+            elif all_kinds and row.state == "active":
+                _require_next(wrapper, row, vault_id)
+
+
+def _require_next(wrapper: KeyWrapper, row: RootRow, vault_id: bytes) -> None:
+    if not isinstance(wrapper, OpenBaoWrapper):
+        _require_shut(wrapper, row, vault_id)
+    elif not wrapper.rewrap_needed(row.wrapped) and _opens(wrapper, row, vault_id):
+        # Whatever address or name it went by when it sealed: it is the same key.
+        _make_next_version(wrapper, row)
 
 
 def _require_shut(wrapper: KeyWrapper, row: RootRow, vault_id: bytes) -> None:
-    try:
-        RootKey.open(wrapper, row.wrapped, vault_id=vault_id, version=row.version, slot=RootSlot(row.slot))
-    except DecryptionError:
+    if not _opens(wrapper, row, vault_id):
         return
     hint = "choose another"
     if row.kind in {"pkcs11", "aws_kms"}:
@@ -126,12 +137,15 @@ def _require_shut(wrapper: KeyWrapper, row: RootRow, vault_id: bytes) -> None:
     )
 
 
-def _require_next_version(wrapper: OpenBaoWrapper, row: RootRow) -> None:
-    told = _TRANSIT(row.sealed_by)
-    if told is not None and told[1] != wrapper.describe():
-        return
-    if wrapper.rewrap_needed(row.wrapped):
-        return
+def _opens(wrapper: KeyWrapper, row: RootRow, vault_id: bytes) -> bool:
+    try:
+        RootKey.open(wrapper, row.wrapped, vault_id=vault_id, version=row.version, slot=RootSlot(row.slot))
+    except DecryptionError:
+        return False
+    return True
+
+
+def _make_next_version(wrapper: OpenBaoWrapper, row: RootRow) -> None:
     try:
         wrapper.rotate()
     except WrapperUnavailableError as error:
@@ -139,12 +153,13 @@ def _require_next_version(wrapper: OpenBaoWrapper, row: RootRow) -> None:
             raise
         raise ConflictError(
             f"root key {row.version} is under the newest version of the transit key, which is to end; make"
-            f" another, as somebody who may: bao write -f {_place(wrapper)}/rotate"
+            f" another, as somebody who may: bao write -f {_place(wrapper.describe())}/rotate"
         ) from None
 
 
-def _place(wrapper: OpenBaoWrapper) -> str:
-    return wrapper.describe().rpartition(" ")[2]
+def _place(told: str) -> str:
+    """Return the path of a transit key in what was told of it."""
+    return told.rpartition(" ")[2]
 
 
 def end_copy(settings: Settings, row: RootRow, in_force: Sequence[RootRow], *, delete_in_kms: bool) -> Ending:
@@ -161,26 +176,84 @@ def end_copy(settings: Settings, row: RootRow, in_force: Sequence[RootRow], *, d
             f"{row.sealed_by} seals the root key in force, too: seal that by another (piivault keys root"
             " rotate), then go on"
         )
+    _require_another_version(row, in_force)
     if row.kind not in _ENDINGS or (row.kind == "aws_kms" and not delete_in_kms):
         return Ending(CONFIRMED)
     try:
+        if row.kind == "aws_kms":
+            _require_another_key(settings, row, in_force)
         return _ENDINGS[row.kind](settings, row)
     except KeysError as error:
         rule = error.rule if isinstance(error, WrapperUnavailableError) else ""
         raise UnavailableError(f"an old copy cannot be ended: {error}", reference=rule) from None
 
 
+def _require_another_version(row: RootRow, in_force: Sequence[RootRow]) -> None:
+    """Refuse a version of a transit key that seals one in force by another address, or may be the same.
+
+    Which server an address stood for when it sealed ``row``, nobody knows any more.
+    """
+    told = _TRANSIT(row.sealed_by)
+    for other in in_force:
+        now = _TRANSIT(other.sealed_by)
+        if told and now and (_place(told[1]), told[2]) == (_place(now[1]), now[2]):
+            place = _place(now[1])
+            raise ConflictError(
+                f"{now[0]} seals the root key in force, and may be the same by another address: bao write -f"
+                f" {place}/rotate, then piivault keys root rotate, then go on"
+            )
+
+
+def _require_another_key(settings: Settings, row: RootRow, in_force: Sequence[RootRow]) -> None:
+    """Refuse a key of KMS that seals one in force, by whichever of its names. KMS itself is asked.
+
+    Raises ConflictError, WrapperUnavailableError when one of them cannot be resolved.
+    """
+    using = [other for other in in_force if other.kind == "aws_kms"]
+    wrappers: list[KeyWrapper | None] = [_kms(settings, other.sealed_by) for other in using]
+    # What the settings name opens it now, whatever was told when it was sealed.
+    wrappers += [wrapper_of(settings, nobody, other) for other in using]
+    old = _kms(settings, row.sealed_by)
+    for wrapper in wrappers:
+        if old is None or not isinstance(wrapper, AwsKmsWrapper) or not old.names() & wrapper.names():
+            continue
+        raise ConflictError(
+            f"{row.sealed_by} seals the root key in force, too, as {wrapper.describe()}: seal that by another"
+            " (piivault keys root rotate), then go on"
+        )
+
+
+def _kms(settings: Settings, sealed_by: str) -> AwsKmsWrapper | None:
+    told = _KMS(sealed_by)
+    if told is None:
+        return None
+    endpoint = settings.wrappers.get("aws_kms", {}).get("endpoint", "")
+    return AwsKmsWrapper(told[1], region=told[2], endpoint=endpoint or None)
+
+
 def _end_file(settings: Settings, row: RootRow) -> Ending:
     path, told = _path(settings, row), _FILE(row.sealed_by)
     if path is None:
         return Ending(CONFIRMED)
+    if told is None:
+        return _gone(path)
     try:
-        KeyFileWrapper.destroy(path, told[2] if told else "")
+        KeyFileWrapper.destroy(path, told[2])
     except WrapperUnavailableError as error:
         if error.rule != "missing":
             raise
         return Ending("absent")
     return Ending("overwritten")
+
+
+def _gone(path: Path) -> Ending:
+    """Return that nothing lies where a key file without a fingerprint was. Raises ConflictError."""
+    if path.exists() or path.is_symlink():
+        raise ConflictError(
+            f"a release without fingerprints made the key file {path}, so nobody can tell whether this is it:"
+            " overwrite and remove it yourself (shred -u), or move aside what is another's, then go on"
+        )
+    return Ending("absent")
 
 
 def _end_version(settings: Settings, row: RootRow) -> Ending:
@@ -208,7 +281,7 @@ def _ended_by_others(wrapper: OpenBaoWrapper, version: int) -> Ending:
     """Look whether somebody who may has ended ``version``, where the token of the vault may not."""
     if wrapper.oldest_version() > version:
         return Ending("disallowed")
-    place, least = _place(wrapper), version + 1
+    place, least = _place(wrapper.describe()), version + 1
     raise ConflictError(
         f"version {version} of the transit key still opens, and the token may not end it. As somebody who"
         f" may: bao write {place}/config min_decryption_version={least} min_encryption_version={least}, then"
@@ -229,11 +302,9 @@ def _end_in_token(settings: Settings, row: RootRow) -> Ending:
 
 
 def _end_in_kms(settings: Settings, row: RootRow) -> Ending:
-    told = _KMS(row.sealed_by)
-    if told is None:
+    wrapper = _kms(settings, row.sealed_by)
+    if wrapper is None:
         return Ending(CONFIRMED)
-    endpoint = settings.wrappers.get("aws_kms", {}).get("endpoint", "")
-    wrapper = AwsKmsWrapper(told[1], region=told[2], endpoint=endpoint or None)
     at = wrapper.schedule_deletion(KMS_DAYS)
     return Ending("scheduled", int(at.timestamp() * 1_000_000))
 

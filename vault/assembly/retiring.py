@@ -33,6 +33,7 @@ from vault.storage import keys as key_rows
 from vault.storage import roots as root_rows
 from vault.storage.database import Database
 from vault.storage.migrate import require_current
+from vault.storage.roots import RootRow
 
 _NO_CODE: Final = re.compile(r"[^A-Za-z0-9._:/,*-]+")
 _LONGEST: Final = 200
@@ -171,15 +172,27 @@ def _end(
     said: Said,
     delete_in_kms: bool,
 ) -> tuple[Ended, ...]:
-    with vault.changes.database.reading() as connection:
-        in_force = [row for row in root_rows.read_roots(connection) if row.state == "active"]
+    proved = vault.standings.roots.held.version
     ended: list[Ended] = []
     for copy in wanted:
         # One by one: what is ended is written down before the next one can fail.
+        in_force = _in_force(vault, proved)
         ending = end_copy(settings, copy.row, in_force, delete_in_kms=delete_in_kms)
         _write_down(vault, copy, ending, by=by, said=said)
         ended.append(Ended(copy.name, ending))
     return tuple(ended)
+
+
+def _in_force(vault: Vault, proved: int) -> list[RootRow]:
+    """Return the copies in force, right before one of others ends. Raises ConflictError.
+
+    On another host the root key may have been changed since both of its copies were proved.
+    """
+    with vault.changes.database.reading() as connection:
+        in_force = [row for row in root_rows.read_roots(connection) if row.state == "active"]
+    if any(row.version != proved for row in in_force):
+        raise ConflictError("the root key was changed meanwhile: begin again")
+    return in_force
 
 
 def _write_down(vault: Vault, copy: OldCopy, ending: Ending, *, by: str, said: Said) -> None:

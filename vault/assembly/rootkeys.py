@@ -104,9 +104,10 @@ def change_root_key(  # noqa: PLR0913 - one parameter for each thing that can be
     nodes take the new one from its log index on, if their settings find what
     seals it; those that need a person for it are sealed until one unseals them.
     ``ask`` opens the old one, by its copy for recovery if that is asked for;
-    ``sealing.ask`` is asked for the new. With ``apart`` nothing may seal the new
-    one that opens the old one too. ``reason`` is kept as a sealed note. Raises
-    UnavailableError, ConflictError, InvalidInputError.
+    ``sealing.ask`` is asked for the new. No passphrase that has not ended
+    may seal the new one, and with ``apart`` nothing may that opens the old one
+    too. ``reason`` is kept as a sealed note. Raises UnavailableError,
+    ConflictError, InvalidInputError.
     """
     reason = normalise_note(reason, field="reason") if reason else ""
     files: list[Path] = []
@@ -122,8 +123,7 @@ def change_root_key(  # noqa: PLR0913 - one parameter for each thing that can be
             with sealing_faults():
                 # Whoever is asked takes their time, and a server may: no transaction is open meanwhile.
                 sealers = both_wrappers(settings, _as_before(vault, sealing), new.version, files)
-                if apart:
-                    _require_apart(vault, sealers)
+                _require_apart(vault, sealers, all_kinds=apart)
                 copies = _copies(vault, new, sealers)
             change = _change(settings, vault, new, sealers)
             announce(change)
@@ -229,11 +229,11 @@ def _as_before(vault: Vault, sealing: Sealing) -> Sealing:
     return replace(sealing, root=root, recovery=recovery)
 
 
-def _require_apart(vault: Vault, sealers: Mapping[RootSlot, Made]) -> None:
+def _require_apart(vault: Vault, sealers: Mapping[RootSlot, Made], *, all_kinds: bool) -> None:
     with vault.changes.database.reading() as connection:
-        rows = [row for row in read_roots(connection) if row.state == "active"]
+        rows = read_roots(connection)
     wrappers = [sealer.wrapper for sealer in sealers.values()]
-    require_apart(rows, wrappers, vault.standings.current.keyring.vault_id)
+    require_apart(rows, wrappers, vault.standings.current.keyring.vault_id, all_kinds=all_kinds)
 
 
 def _copies(vault: Vault, new: RootKey, sealers: Mapping[RootSlot, Made]) -> list[RootRow]:

@@ -19,7 +19,7 @@ class RootRow:
     slot: str
     kind: str
     state: str
-    """``active``, or ``retired``: then without the sealed bytes."""
+    """``active``, or ``retired``: then without the sealed bytes, but for a passphrase that has not ended."""
     wrapped: bytes = field(repr=False)
     created_at: int
     sealed_by: str = ""
@@ -56,12 +56,15 @@ def insert_roots(connection: Connection, copies: Sequence[RootRow]) -> None:
 
 
 def retire_roots(connection: Connection, version: int) -> None:
-    """Overwrite the copies of ``version``: from now on it is a name and a date."""
-    connection.execute(
-        update(tables.root_key)
-        .where(tables.root_key.c.version == version)
-        .values(state="retired", wrapped=b"")
-    )
+    """Overwrite the copies of ``version``: from now on it is a name and a date.
+
+    What a passphrase sealed stays until ``end_copy``: only that tells whether a
+    later passphrase is the same.
+    """
+    column = tables.root_key.c
+    retired = update(tables.root_key).where(column.version == version)
+    connection.execute(retired.values(state="retired"))
+    connection.execute(retired.where(column.kind != "passphrase").values(wrapped=b""))
 
 
 def end_copy(connection: Connection, version: int, slot: str, *, ended_at: int) -> int:
