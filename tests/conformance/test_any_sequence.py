@@ -244,8 +244,8 @@ class Keeping(RuleBasedStateMachine):
         office.home, office.settings = home, Settings.load(home)
         office.vault = open_vault(office.settings, clock=office.clock, passwords=Passwords(CHEAP))
         self._go_on_with(Counter(office))
-        self.log_in(anew=True)
         self.yard.let_in(self.counter)
+        self.log_in(anew=True)
         self.values = {token: value for token, value in self.kept.items() if token not in self.erased}
         self.kept = None
 
