@@ -311,6 +311,60 @@ def _run(opened: Callable[[], Counter], folder: Path, examples: int, empty: Call
     )
 
 
+SEQUENCES = {
+    "an erasure is done again": ["back_up", "erase", "restore"],
+    "so is one under another root key": ["erase", "change_root_key", "back_up", "erase", "restore", "erase"],
+    "after a rotation, half moved": [
+        "rotate wrapping",
+        "back_up",
+        "start rewrap",
+        "work",
+        "erase",
+        "compromise",
+        "restore",
+        "crash",
+        "erase",
+        "back_up",
+        "erase",
+        "look_after_itself",
+        "restore",
+    ],
+}
+"""What is not left to chance: an erasure between a backup and its restore, and what is around it."""
+
+
+def _step(machine: Keeping, step: str) -> None:
+    name, _, more = step.partition(" ")
+    arguments: dict[str, dict[str, Any]] = {
+        "erase": {"at": 0},
+        "rotate": {"kind": more},
+        "start": {"job": more},
+        "work": {"portions": 1, "size": 1},
+        "compromise": {"kind": "wrapping", "version": 1},
+    }
+    getattr(machine, name)(**arguments.get(name, {}))
+    machine.a_value_opens_unless_it_was_erased_or_is_shut()
+    machine.a_value_is_found()
+
+
+@pytest.mark.parametrize("steps", SEQUENCES.values(), ids=SEQUENCES)
+def test_a_value_opens_unless_it_was_erased_in_the_sequences_that_matter(
+    furnished_sqlite: Furnished, tmp_path: Path, steps: list[str]
+) -> None:
+    """On the other database the drill does it; what differs there is no order of acts."""
+    numbers = itertools.count()
+    machine = Keeping(
+        lambda: Counter(copy(furnished_sqlite, tmp_path / f"home-{next(numbers)}")), tmp_path, lambda: ""
+    )
+    machine.begin()
+    try:
+        for step in steps:
+            _step(machine, step)
+        assert len(machine.erased) == steps.count("erase")
+    finally:
+        machine.teardown()
+
+
 EXAMPLES = [3, pytest.param(200, marks=pytest.mark.soak)]
 
 
