@@ -63,6 +63,10 @@ AcceptGap = Annotated[
     bool,
     typer.Option("--accept-gap", help="Where the tombstones fall short: ask administrator and officer."),
 ]
+Officer = Annotated[
+    str,
+    typer.Option("--officer", metavar="LOGIN", help="Who lets the others in, if the copy has several."),
+]
 CredentialsFd = Annotated[
     int | None,
     typer.Option(
@@ -151,6 +155,7 @@ def restore(  # noqa: PLR0913 - an option for each thing that can be chosen
     log_key: LogKey = None,
     accept_gap: AcceptGap = False,
     credentials_fd: CredentialsFd = None,
+    officer: Officer = "",
     root_key_settings: RootKeySettings = None,
     from_recovery: FromRecovery = False,
     recovery_file: RecoveryFile = None,
@@ -158,21 +163,20 @@ def restore(  # noqa: PLR0913 - an option for each thing that can be chosen
 ) -> None:
     """Put a backup into an empty folder and database, or settle a raw copy.
 
-    Whoever was erased since the copy is erased again, before anything can be
-    served. Sessions, secrets of services and invitations end, every grant
-    waits for the officer, and the log has a new public key. A key file goes
-    into the folder keys/ first. With --raw the database is there already.
+    Before anything is served, whoever was erased since is erased again; sessions,
+    secrets and invitations end; grants and everybody but one officer wait for the
+    officer; the log has a new key. A key file goes into keys/ first, without --raw.
     """
     from vault.assembly import Settings, backups
 
-    if raw is (folder is not None):
-        raise InvalidInputError("a folder, or --raw", field="FROM", rule="exclusive")
+    _require_one(folder, raw=raw)
     options = backups.Options(
         unlocking=backups.Unlocking(asker(unseal_fd), from_recovery, recovery_file),
         checkpoint=checkpoint,
         tombstones=tombstones,
         log_keys=tuple(log_key or ()),
         vouch=_vouch(out, credentials_fd) if accept_gap else None,
+        officer=officer,
         progress=_Progress(out, "rows and digests"),
     )
     if folder is None:
@@ -187,6 +191,11 @@ def restore(  # noqa: PLR0913 - an option for each thing that can be chosen
             options=options,
         )
     _tell(out, restored, given=tombstones is not None)
+
+
+def _require_one(folder: Path | None, *, raw: bool) -> None:
+    if raw is (folder is not None):
+        raise InvalidInputError("a folder, or --raw", field="FROM", rule="exclusive")
 
 
 def _tell(out: Output, restored: Restored, *, given: bool) -> None:
@@ -208,6 +217,7 @@ def _tell(out: Output, restored: Restored, *, given: bool) -> None:
                 "replayed": dict(restored.replayed),
                 "ended": dict(restored.ended),
                 "undigested": restored.undigested,
+                "officer": restored.officer,
                 "gap": None if gap is None else {"log": gap.log, "from": gap.start, "to": gap.stop},
                 "tombstones_given": given,
             }
@@ -220,7 +230,19 @@ def _tell(out: Output, restored: Restored, *, given: bool) -> None:
     if gap is not None:
         out.line(f"Accepted gap: entries {gap.start} to {gap.stop - 1} of {gap.log}.")
     out.line(f"The log goes on from {restored.log_before} as:\n  {restored.log_key}")
-    out.line("Next: piivault serve; the officer decides about the grants; services get new secrets.")
+    if restored.officer:
+        out.line(
+            f"Active: {restored.officer} (officer), and nobody else. If they have left, restore again with"
+            " another --officer, before it is served."
+        )
+    else:
+        out.line(
+            "No officer was active in the copy: everybody who was is active, whoever left since as well."
+        )
+    out.line(
+        "Next: piivault serve; the officer approves who is still there, refuses who left, and decides about"
+        " the grants; services get new secrets."
+    )
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import update
@@ -14,6 +15,7 @@ from vault.assembly import Sealing, change_root_key
 from vault.lifecycle.bound import Bound, Part, read_bound
 from vault.rotation import epochs
 from vault.rotation.epochs import KeyInfo
+from vault.rotation.retirement import Facts, Remaining, Root, read_facts, remaining
 from vault.storage import tables
 from vault.storage.database import Connection
 
@@ -38,15 +40,46 @@ def test_every_wrapping_and_lookup_key_and_the_root_key_are_parts(counter: Count
     kinds = {name.partition("/")[0] for name in (part.name for part in bound(counter).parts)}
     assert kinds == {"wrapping", "lookup", "root"}
     names = [part.name for part in bound(counter).parts]
+    assert names[-1] == "root//3"
     assert len(names) == len(set(names))
     assert "root//1" in names
 
 
 def test_it_is_the_latest_of_the_days(counter: Counter) -> None:
     start = made_at(counter)
-    assert bound(counter).at_us == start + 730 * DAY_US
-    assert bound(counter, {**PERIODS, "wrapping": 900}).at_us == start + 900 * DAY_US
+    assert bound(counter, {**PERIODS, "lookup": 729}).at_us == start + 730 * DAY_US
+    assert bound(counter, {**PERIODS, "lookup": 1_000, "root": 1_001}).at_us == start + 1_001 * DAY_US
+    assert bound(counter, {**PERIODS, "wrapping": 900}).at_us == start + 3 * 365 * DAY_US
     assert bound(counter, {**PERIODS, "root": 901}).at_us == start + 901 * DAY_US
+
+
+def test_root_keys_to_come_count_until_the_last_other_key_is_gone(counter: Counter) -> None:
+    """The root key is changed on day 100; then every key is replaced, and ends, exactly on its day."""
+    office, start = counter.furnished, made_at(counter)
+    office.clock.pass_time(days=100)
+    change_root_key(office.settings, Sealing(), clock=office.clock)
+    counter.change(tables.root_key, {"version": 1}, ended_at=counter.vault.now_us())
+    found = bound(counter)
+    over_us = found.at_us
+    assert over_us is not None
+    moment = made = counter.rows(tables.root_key, order_by="version")[-1]["created_at"]
+    last = found.parts[-1]
+    assert (last.name, last.state, last.at_us) == ("root//3", "to come", made + 730 * DAY_US)
+    assert over_us == last.at_us
+    assert last.told(0).startswith("root//3 (to come), will seal what is left then, gone by 20")
+    with counter.vault.changes.database.reading() as connection:
+        facts = read_facts(connection)
+    keys = [replace(key, ended_us=start + PERIODS[key.kind] * DAY_US) for key in facts.keys]
+    (template,) = (root for root in facts.roots if root.replaced_us is None)
+    roots = [root for root in facts.roots if root.replaced_us is not None]
+    for ahead in range(4):
+        begun, over = (made + (ahead + more) * 365 * DAY_US for more in (0, 1))
+        copies = tuple(replace(copy, ended_at=over, created_at=begun) for copy in template.copies)
+        roots.append(Root(template.version + ahead, begun, over, copies))
+    later = Facts(tuple(keys), tuple(roots))
+    before = remaining(later, moment, over_us - 1)
+    assert (before.keys, [root.version for root in before.roots]) == ((), [3])
+    assert remaining(later, moment, over_us) == Remaining((), ())
 
 
 @pytest.mark.parametrize("kind", ["wrapping", "lookup", "root"])

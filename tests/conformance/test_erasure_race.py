@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from tests.conformance.counter import PHONE, Counter, phone
 from tests.conformance.keeper import Keeper
+from tests.conformance.suspicion import compromise
 from vault.lifecycle import erasure
 from vault.rotation import jobs
 from vault.storage import subjects, tables
@@ -26,6 +27,9 @@ def _finish(counter: Counter) -> int:
 
 def _start(counter: Counter, job: str) -> None:
     admin = counter.furnished.request(counter.actor("admin"))
+    if job == "reencrypt":
+        compromise(counter)
+        return
     if job == "rewrap":
         counter.vault.keys.rotate(admin)
         counter.vault.keys.rewrap(admin)
@@ -52,14 +56,14 @@ def _require_erased(keeper: Keeper, subject: str, token: str) -> None:
 
 
 @pytest.mark.parametrize("act", ["erase", "restrict"])
-@pytest.mark.parametrize("job", ["rewrap", "values", "references"])
+@pytest.mark.parametrize("job", ["rewrap", "reencrypt", "values", "references"])
 def test_a_portion_prepared_before_brings_nothing_back(
     keeper: Keeper, counter: Counter, monkeypatch: pytest.MonkeyPatch, act: str, job: str
 ) -> None:
     """The job has read and made the new rows; then the person is erased or restricted; then it writes."""
     subject, tokens = keeper.somebody(external_ref="user-1")
     _start(counter, job)
-    kind = jobs.KINDS["rewrap" if job == "rewrap" else "redigest"]
+    kind = jobs.KINDS[job if job in jobs.KINDS else "redigest"]
     prepare, acted = kind.prepare, False
 
     def prepare_and_act(*arguments: object) -> object:

@@ -111,12 +111,11 @@ class Yard:
         return self.counter.vault.standings.current.keyring
 
     def let_in(self, counter: Counter) -> None:
-        """Have the officer approve what waits, and the shop get a new secret."""
-
+        """Have the officer approve whoever and what waits, and the shop get a new secret."""
         furnished = counter.furnished
-        officer, admin = furnished.login("officer"), furnished.login("admin")
+        furnished.approve_all(furnished.login("officer"))
+        admin = furnished.login("admin")
         furnished.actors = dict(furnished.actors)
-        furnished.approve_all(officer)
         shop = furnished.actors["shop"].id
         made = services.rotate(counter.vault.changes, furnished.request(admin), shop).value
         furnished.actors["shop"] = furnished.authenticate(made)

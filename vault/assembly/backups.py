@@ -76,6 +76,8 @@ class Options:
     """Public keys of the log (vkeys) that are younger than the copy."""
     vouch: Vouch | None = None
     """None: a gap is refused."""
+    officer: str = ""
+    """Login of the one who stays active and lets the others in, where the copy has several."""
     progress: Progress = _nothing
     passwords: Passwords | None = None
     clock: Callable[[], datetime] = system_clock
@@ -98,6 +100,8 @@ class Restored:
     replayed: Mapping[str, int]
     ended: Mapping[str, int]
     undigested: int
+    officer: str
+    """Login of the one person who is active; empty where the copy has no officer, and nobody waits."""
     gap: Gap | None
     own_tombstones: bool
     """Whether the tombstones came from beside a backup: then nothing later than it is known."""
@@ -271,6 +275,7 @@ def _finish(
         replayed=done.replayed,
         ended=done.ended,
         undigested=done.undigested,
+        officer="" if done.stays is None else done.stays.row.login,
         gap=settled.gap,
         own_tombstones=own_tombstones,
     )
@@ -312,6 +317,7 @@ def _terms(options: Options, outside: Outside, source: Mapping[str, str] | None)
         passwords=options.passwords or Passwords(),
         now_us=lambda: _micros(options.clock()),
         vouch=options.vouch,
+        officer=options.officer,
         source=source,
         progress=options.progress,
     )

@@ -16,6 +16,7 @@ from typing import Final
 from keys.passwords import Passwords
 from keys.rootkey import RootKey
 from vault.access.accounts import Shown
+from vault.access.authority import StaffMember
 from vault.access.changes import Attempt
 from vault.access.entries import Request, entry
 from vault.access.sealing import usable_keys
@@ -31,6 +32,7 @@ from vault.backup.outside import Gap, Outside, Seen, look, newest_checkpoint
 from vault.backup.replaying import replay
 from vault.backup.sets import Progress
 from vault.backup.standstill import agreed_size
+from vault.backup.staying import have_wait, who_stays
 from vault.backup.voiding import void
 from vault.domain.actions import Action
 from vault.domain.errors import ApprovalRequiredError
@@ -61,6 +63,8 @@ class Terms:
     source: Mapping[str, str] | None = None
     """What the log says of the copy: backup and manifest; None for a raw copy of the database."""
     progress: Progress = lambda _rows: None
+    officer: str = ""
+    """Login of the officer who stays active; empty: who vouched, or the only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,14 @@ class Done:
     replayed: Mapping[str, int]
     ended: Mapping[str, int]
     undigested: int
+    stays: StaffMember | None
+    """The officer who is active; everybody else waits for them."""
 
     def told(self) -> dict[str, str]:
         """Return what the log says of it."""
         said = {"log": self.new.keyring.signer.name, "undigested": str(self.undigested)}
+        if self.stays is not None:
+            said["stays"] = self.stays.row.id
         said |= {f"replayed.{act}": str(count) for act, count in self.replayed.items()}
         return said | {f"ended.{what}": str(count) for what, count in self.ended.items()}
 
@@ -112,7 +120,8 @@ def settle(
             size = agreed_size(connection, counter, newest, trusted, log=log)
         seen = look(terms.outside, keys, newest, log=log, size=size)
         said = _accounted(seen) | _vouched(attempt, seen, terms) | dict(terms.source or {"backup": "raw"})
-        done = _make_good(attempt, standing, seen, root=root, terms=terms)
+        stays = who_stays(attempt, login=terms.officer, vouched=said.get(Role.OFFICER.value, ""))
+        done = _make_good(attempt, standing, seen, stays, root=root, terms=terms)
         said |= done.told()
         signing = done.new.keyring
         unit = Unit(connection, Writer(), signing, threading.Event())
@@ -126,16 +135,26 @@ def settle(
     return Settled(index, done, seen.gap, carried)
 
 
-def _make_good(attempt: Attempt, standing: Standing, seen: Seen, *, root: RootKey, terms: Terms) -> Done:
+def _make_good(
+    attempt: Attempt,
+    standing: Standing,
+    seen: Seen,
+    stays: StaffMember | None,
+    *,
+    root: RootKey,
+    terms: Terms,
+) -> Done:
     """Do everything but the entry. A raw copy has its digests."""
     connection = attempt.connection
     replayed = replay(attempt, seen.reading.tombstones)
     ended = void(attempt)
+    if stays is not None:
+        ended["staff"] = have_wait(attempt, stays)
     skip_row_ids(connection, SKIPPED, partitions=PARTITIONS)
     undigested = 0 if terms.source is None else make_digests(connection, standing, terms.progress)
     above = max((newlog.generation(key.name) for key in terms.outside.keys), default=0)
     new = newlog.begin(connection, attempt.keyring, root, above=above, now_us=attempt.now_us)
-    return Done(new, replayed, ended, undigested)
+    return Done(new, replayed, ended, undigested, stays)
 
 
 def _accounted(seen: Seen) -> dict[str, str]:

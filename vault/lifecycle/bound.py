@@ -1,8 +1,10 @@
 """The day by which copies of the database of today are dead, under the schedule in force.
 
 A copy of an earlier day still holds wrapped keys and digests. Its values die
-when every wrapping key in it is destroyed and the root key that sealed them is
-retired, its digests when their lookup keys are. Each key in force is to be
+when every wrapping key in it is destroyed and every root key that sealed one is
+retired, its digests when their lookup keys are. A root key to come seals what is
+still there on its first day, so it counts too (``vault.rotation.retirement``).
+Each key in force is to be
 replaced when its cryptoperiod is over (NIST SP 800-57 Part 1 Rev. 5, 5.3), and
 destroyed then; one that has been replaced is to be destroyed at once.
 """
@@ -26,6 +28,9 @@ ROOT: Final = "root"
 
 NO_DATE: Final = "no date: set a cryptoperiod"
 
+TO_COME: Final = "to come"
+"""State of the last root key that will have sealed any of the keys of today."""
+
 _HANGING: Final = frozenset({KeyKind.WRAPPING, KeyKind.LOOKUP})
 
 
@@ -45,9 +50,11 @@ class Part:
             return f"{self.name} ({self.state}), {NO_DATE}"
         if self.state == "ended":
             return f"{self.name} (ended), gone on {day(self.at_us)}"
-        if self.state != KeyState.ACTIVE:
+        if self.state not in {KeyState.ACTIVE, TO_COME}:
             return f"{self.name} ({self.state}), to be destroyed, due since {day(self.at_us)}"
         late = ", overdue" if self.at_us <= now_us else ""
+        if self.state == TO_COME:
+            return f"{self.name} ({TO_COME}), will seal what is left then, gone by {day(self.at_us)}{late}"
         return f"{self.name} ({self.state}), to be replaced and destroyed by {day(self.at_us)}{late}"
 
 
@@ -82,7 +89,25 @@ def read_bound(connection: Connection, cryptoperiods: Mapping[str, int]) -> Boun
         for record in read_keys(connection)
         if record.kind in _HANGING and record.state is not KeyState.DESTROYED
     ]
-    return Bound((*parts, *_roots(read_roots(connection), cryptoperiods.get(ROOT))))
+    parts += _roots(read_roots(connection), cryptoperiods.get(ROOT))
+    return Bound((*parts, *_to_come(parts, cryptoperiods.get(ROOT))))
+
+
+def _to_come(parts: Sequence[Part], days: int | None) -> Iterator[Part]:
+    """Yield the last root key that comes into force before the last wrapping or lookup key is destroyed.
+
+    At the same moment counts as before: nothing says which is done first.
+    """
+    hanging = [part.at_us for part in parts if not part.name.startswith(f"{ROOT}/")]
+    for root in parts:
+        if days is None or root.at_us is None or not root.name.startswith(f"{ROOT}/"):
+            continue
+        last = max((at_us for at_us in hanging if at_us is not None), default=root.at_us - 1)
+        if root.state == KeyState.ACTIVE and root.at_us <= last:
+            period = days * DAY_US
+            more = (last - root.at_us) // period + 1
+            version = int(root.name.rpartition("/")[2]) + more
+            yield Part(f"{ROOT}//{version}", TO_COME, root.at_us + more * period)
 
 
 def _roots(copies: Sequence[RootRow], days: int | None) -> Iterator[Part]:
