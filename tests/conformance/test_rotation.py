@@ -230,6 +230,30 @@ def test_two_nodes_rewrap_while_a_third_reads(counter: Counter) -> None:
     counter.verify_log()
 
 
+def test_a_rewrap_comes_through_where_only_small_portions_are_not_overtaken(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where tokens are revoked several times in the time that a big portion takes."""
+    _fill(counter, 200)
+    _rotate(counter)
+    _start(counter)
+    prepare = rewrap.prepare
+
+    def prepare_slowly(*arguments: Any) -> rewrap.Portion:
+        portion = prepare(*arguments)
+        if len(portion.changed) > 60:
+            counter.tamper()
+        return portion
+
+    monkeypatch.setattr(rewrap, "prepare", prepare_slowly)
+    for _ in range(20):
+        with suppress(StaleRevisionError, RolledBackError):
+            if counter.vault.worker.portion() is None:
+                break
+    assert (_job(counter).state, _job(counter).failed) == ("done", 0)
+    assert _epochs(counter) == {2}
+
+
 def test_a_broken_key_alarms_and_does_not_stop_the_others(counter: Counter) -> None:
     tokens = _fill(counter, 7)
     broken = sorted(row["subject_id"] for row in counter.rows(tables.data_key, order_by="subject_id"))[1]

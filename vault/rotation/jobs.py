@@ -6,9 +6,7 @@ when the lease has run out, or at once when the node was stopped in order. A
 node that comes back late cannot write: its portion names a holder and a cursor
 that are no longer the job's.
 
-The pace follows the vault's own log: as long as others append to it, on any
-node, portions are small and the job keeps its node free for nineteen
-twentieths of the time.
+How big a portion is, and how long the rest after it: :mod:`vault.rotation.pace`.
 """
 
 from __future__ import annotations
@@ -31,30 +29,20 @@ from vault.domain.actions import Action
 from vault.domain.errors import ConflictError, NotFoundError
 from vault.rotation import cursors, redigest, reencrypt, reseal, rewrap
 from vault.rotation.names import named, require_scope
+from vault.rotation.pace import IDLE_PORTION, IDLE_PORTION_ONE_WRITER, Pace
 from vault.storage import jobs as rows
 from vault.storage.database import Connection
-from vault.storage.errors import RolledBackError
+from vault.storage.errors import RolledBackError, StaleRevisionError
 from vault.storage.jobs import JobRow
 from vault.storage.keys import read_keys
 
 LEASE_US: Final = 15 * SECOND_US
 """So long a node may be silent before another takes its work over."""
 
-IDLE_PORTION: Final = 5_000
-BUSY_PORTION: Final = 100
-BUSY_PAUSE: Final = 19
-"""Rest after a portion, as a multiple of what it took, while others use the vault."""
-
-LONGEST_PAUSE_US: Final = 5 * SECOND_US
-"""Well within the lease."""
-
-BUSY_RATE: Final = 20
-"""Entries of others per second from which on the vault counts as in use."""
+_LONGEST_PORTION: Final = MappingProxyType({"postgresql": IDLE_PORTION, "sqlite": IDLE_PORTION_ONE_WRITER})
 
 _JOB_ID: Final = re.compile(r"job_[0-9a-f]{20}").fullmatch
 _TARGET: Final = re.compile(r"[A-Za-z0-9_./-]{1,200}").fullmatch
-
-WINDOW_US: Final = SECOND_US // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,29 +219,6 @@ def view(job: JobRow) -> JobView:
     )
 
 
-class Traffic:
-    """Tells whether others use the vault, from how far the log's index moved beside our own entries."""
-
-    def __init__(self) -> None:
-        self._since: int | None = None
-        self._next = 0
-        self._others = 0
-        self.busy = True
-        """Until the first window is over nobody knows; then the vault is better taken to be in use."""
-
-    def saw(self, index: int, now_us: int) -> None:
-        """Take in the index that our latest entry got."""
-        if self._since is None:
-            self._since = now_us
-        else:
-            self._others += index - self._next
-        self._next = index + 1
-        elapsed = now_us - self._since
-        if elapsed >= WINDOW_US:
-            self.busy = self._others * SECOND_US > BUSY_RATE * elapsed
-            self._since, self._others = now_us, 0
-
-
 class Worker:
     """Does the vault's background work on one node, one portion at a time. For one thread."""
 
@@ -261,7 +226,7 @@ class Worker:
         self._changes = changes
         self._clock = clock
         self._node = secrets.token_hex(8)
-        self._traffic = Traffic()
+        self._pace = Pace(longest_portion=_LONGEST_PORTION[changes.database.dialect])
 
     def portion(self, *, size: int | None = None) -> float | None:
         """Do the next portion of whatever this node may do; None when there is nothing.
@@ -275,10 +240,18 @@ class Worker:
         job = self._take(now_us)
         if job is None:
             return None
+        try:
+            index = self._do(job, standing, size or self._pace.size, now_us)
+        except (StaleRevisionError, RolledBackError):
+            self._pace.overtaken()
+            raise
+        return self._pace.after(index, began_us=now_us, ended_us=self._now_us())
+
+    def _do(self, job: JobRow, standing: Standing, size: int, now_us: int) -> int:
+        """Do one portion of ``job``; return the index of its entry."""
         kind = KINDS[job.kind]
-        wanted = size or (BUSY_PORTION if self._traffic.busy else IDLE_PORTION)
         with usable_keys(), self._changes.database.reading() as connection:
-            portion = kind.prepare(connection, standing, job, wanted)
+            portion = kind.prepare(connection, standing, job, size)
         # Before the portion: if this node dies in between they are said twice, and never not at all.
         self._changes.alarms.report(portion.alarms, now_us=now_us)
         with self._changes.journal.unit() as unit:
@@ -287,11 +260,7 @@ class Worker:
             if not rows.move(unit.connection, job, after):
                 raise RolledBackError("another node has this job now")
             unit.append([_entry(job, after, now_us)], revision=standing.revision, revise=False)
-        ended_us = self._now_us()
-        self._traffic.saw(unit.receipts[0].index, ended_us)
-        if not self._traffic.busy:
-            return 0.0
-        return min(BUSY_PAUSE * (ended_us - now_us), LONGEST_PAUSE_US) / SECOND_US
+        return unit.receipts[0].index
 
     def release(self) -> None:
         """Give up every lease: others go on at once."""
