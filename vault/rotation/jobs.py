@@ -107,13 +107,15 @@ def start_rewrap(changes: Changes, request: Request) -> Made[JobView]:
 
     Raises AccessDeniedError, ConflictError, UnavailableError.
     """
+    total = changes.foresee(
+        request, Action.KEY_REWRAP, lambda connection, seen: rewrap.outstanding(connection, seen.keyring)
+    )
 
     def act(attempt: Attempt) -> Change[JobView]:
         epoch = attempt.keyring.active_epoch().epoch
         running = rows.read_running(attempt.connection, rewrap.KIND)
         if running:
             return Change(view(running[0]), {"job": running[0].id}, revises=False)
-        total = rewrap.outstanding(attempt.connection, attempt.keyring)
         start = cursors.start(rewrap.NUMBERS, 0).text()
         job = begin(attempt, rewrap.KIND, str(epoch), cursor=start, total=total)
         target = {"job": job.id, "epoch": str(epoch), "data_keys": str(job.total)}
@@ -129,6 +131,12 @@ def start_redigest(changes: Changes, request: Request, scope: str) -> Made[JobVi
     """
     target = named("lookup", require_scope(scope))
 
+    def look(connection: Connection, standing: Standing) -> int:
+        known = scope in redigest.scopes(read_keys(connection))
+        return redigest.outstanding(connection, standing, scope) if known else 0
+
+    total = changes.foresee(request, Action.KEY_REDIGEST, look, target=target)
+
     def act(attempt: Attempt) -> Change[JobView]:
         standing = changes.standings.current
         if scope not in redigest.scopes(read_keys(attempt.connection)) or not redigest.shelf_of(
@@ -140,7 +148,6 @@ def start_redigest(changes: Changes, request: Request, scope: str) -> Made[JobVi
             raise ConflictError(f"the digests of {running[0].target} are being made anew: wait for that")
         if running:
             return Change(view(running[0]), {**target, "job": running[0].id}, revises=False)
-        total = redigest.outstanding(attempt.connection, standing, scope)
         start = cursors.start(redigest.NUMBERS, 0).text()
         job = begin(attempt, redigest.KIND, scope, cursor=start, total=total)
         return Change(view(job), {**target, "job": job.id, "digests": str(total)}, revises=False)
@@ -155,14 +162,17 @@ def start_reseal(changes: Changes, request: Request, kind: str) -> Made[JobView]
     be sealed anew, ConflictError while another kind's runs.
     """
 
+    def look(connection: Connection, standing: Standing) -> int:
+        return reseal.outstanding(connection, standing.keyring, reseal.require_kind(kind))
+
+    total = changes.foresee(request, Action.KEY_RESEAL, look)
+
     def act(attempt: Attempt) -> Change[JobView]:
-        resealed = reseal.require_kind(kind)
         running = rows.read_running(attempt.connection, reseal.KIND)
         if running and running[0].target != kind:
             raise ConflictError(f"what hangs on keys of kind {running[0].target} is moved: wait for that")
         if running:
             return Change(view(running[0]), {"kind": kind, "job": running[0].id}, revises=False)
-        total = reseal.outstanding(attempt.connection, attempt.keyring, resealed)
         job = begin(attempt, reseal.KIND, kind, cursor=reseal.start(0).text(), total=total)
         return Change(view(job), {"kind": kind, "job": job.id, "rows": str(total)}, revises=False)
 
