@@ -247,7 +247,7 @@ class Worker:
         """
         now_us = self._now_us()
         standing = self._changes.standing(now_us)
-        job = self._take(now_us)
+        job = self._take(standing, now_us)
         if job is None:
             return None
         try:
@@ -277,11 +277,13 @@ class Worker:
         with self._changes.database.writing() as connection:
             rows.release(connection, self._node)
 
-    def _take(self, now_us: int) -> JobRow | None:
+    def _take(self, standing: Standing, now_us: int) -> JobRow | None:
         """Return a running job that this node has, or has just taken."""
         with self._changes.database.reading() as connection:
             running = rows.read_running(connection)
-        for job in filter(_is_ours, running):
+        for job in running:
+            if not _is_ours(job, standing):
+                continue
             if job.holder == self._node and job.lease_until > now_us:
                 return job
             with self._changes.database.writing() as connection:
@@ -295,9 +297,11 @@ class Worker:
         return int(self._clock().timestamp() * SECOND_US)
 
 
-def _is_ours(job: JobRow) -> bool:
+def _is_ours(job: JobRow, standing: Standing) -> bool:
     """Say whether a row is one that this code writes: somebody else's would stop the work of every node."""
     if job.kind == reseal.KIND and job.target not in reseal.RESEALED:
+        return False
+    if job.kind == redigest.KIND and not redigest.is_scope(standing, job.target):
         return False
     return job.kind in KINDS and _JOB_ID(job.id) is not None and _TARGET(job.target) is not None
 
