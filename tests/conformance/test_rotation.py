@@ -11,7 +11,7 @@ from sqlalchemy import insert, text, update
 
 from tests.conformance.counter import Counter, phone
 from tests.support.furnished import phones
-from vault.domain.errors import AccessDeniedError
+from vault.domain.errors import AccessDeniedError, UnavailableError
 from vault.rotation import epochs, rewrap
 from vault.rotation.epochs import KeyInfo
 from vault.rotation.jobs import JobView, Worker
@@ -39,6 +39,11 @@ def _start(counter: Counter) -> JobView:
 def _job(counter: Counter) -> JobView:
     (job,) = counter.vault.keys.jobs(counter.furnished.request(counter.actor("admin"))).value
     return job
+
+
+def _job_of(counter: Counter, job_id: str) -> JobView:
+    jobs = counter.vault.keys.jobs(counter.furnished.request(counter.actor("admin"))).value
+    return next(job for job in jobs if job.id == job_id)
 
 
 def _finish(counter: Counter, worker: Worker, *, size: int = 3) -> JobView:
@@ -324,6 +329,40 @@ def test_a_row_that_is_no_job_is_left_alone(counter: Counter, columns: dict[str,
     job = _start(counter)
     counter.change(tables.job, {"id": job.id}, **columns)
     assert counter.vault.worker.portion(size=2) is None
+
+
+def test_a_job_that_fails_is_said_and_keeps_no_other_from_going_on(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    _fill(counter, 3)
+    admin = counter.furnished.request(counter.actor("admin"))
+    _rotate(counter)
+    counter.vault.keys.rotate(admin, kind="lookup", scope="member.phone")
+    stuck = _start(counter)
+    counter.vault.keys.redigest(admin, "member.phone")
+    background = counter.vault.background
+
+    def unavailable(*_: Any) -> None:
+        raise UnavailableError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rewrap, "prepare", unavailable)
+        for _ in range(4):
+            background._turn()
+    states = {job.kind: job.state for job in counter.vault.keys.jobs(admin).value}
+    assert states == {"rewrap": "running", "redigest": "done"}
+    assert counter.vault.counts().background_trouble == "unavailable"
+    assert counter.vault.status().health.trouble == "unavailable"
+    counter.furnished.clock.pass_time(seconds=20)
+    for _ in range(2):
+        background._turn()
+    assert _job_of(counter, stuck.id).state == "done"
+    assert (counter.vault.counts().background_trouble, counter.vault.status().health.trouble) == ("", "")
+    said = [record.getMessage() for record in caplog.records if "background" in record.getMessage()]
+    assert said == [
+        f"background work does not go on: {stuck.id} (unavailable)",
+        "background work goes on",
+    ]
 
 
 def test_rotations_from_two_nodes_at_once_make_two_epochs(counter: Counter) -> None:

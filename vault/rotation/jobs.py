@@ -26,7 +26,7 @@ from vault.access.sealing import usable_keys
 from vault.access.standing import Standing
 from vault.audit.entry import Entry
 from vault.domain.actions import Action
-from vault.domain.errors import ConflictError, NotFoundError
+from vault.domain.errors import ConflictError, NotFoundError, VaultError
 from vault.rotation import cursors, redigest, reencrypt, reseal, rewrap
 from vault.rotation.names import named, require_scope
 from vault.rotation.pace import IDLE_PORTION, IDLE_PORTION_ONE_WRITER, Pace
@@ -38,6 +38,9 @@ from vault.storage.keys import read_keys
 
 LEASE_US: Final = 15 * SECOND_US
 """So long a node may be silent before another takes its work over."""
+
+ASIDE_US: Final = 10 * SECOND_US
+"""So long a job that failed lets the others of its node go first."""
 
 _LONGEST_PORTION: Final = MappingProxyType({"postgresql": IDLE_PORTION, "sqlite": IDLE_PORTION_ONE_WRITER})
 
@@ -229,6 +232,13 @@ def view(job: JobRow) -> JobView:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Stuck:
+    code: str
+    until_us: int
+    """So long the other jobs go first."""
+
+
 class Worker:
     """Does the vault's background work on one node, one portion at a time. For one thread."""
 
@@ -236,6 +246,7 @@ class Worker:
         self._changes = changes
         self._clock = clock
         self._node = secrets.token_hex(8)
+        self._stuck: dict[str, _Stuck] = {}
         self._pace = Pace(longest_portion=_LONGEST_PORTION[changes.database.dialect])
 
     def portion(self, *, size: int | None = None) -> float | None:
@@ -255,7 +266,17 @@ class Worker:
         except (StaleRevisionError, RolledBackError):
             self._pace.overtaken()
             raise
+        except Exception as error:
+            code = error.code if isinstance(error, VaultError) else VaultError.code
+            self._stuck[job.id] = _Stuck(code, now_us + ASIDE_US)
+            raise
+        self._stuck.pop(job.id, None)
         return self._pace.after(index, began_us=now_us, ended_us=self._now_us())
+
+    @property
+    def stuck(self) -> Mapping[str, str]:
+        """The jobs whose last portion this node could not do, by id, and the code of what went wrong."""
+        return {job_id: stuck.code for job_id, stuck in self._stuck.items()}
 
     def _do(self, job: JobRow, standing: Standing, size: int, now_us: int) -> int:
         """Do one portion of ``job``; return the index of its entry."""
@@ -281,9 +302,12 @@ class Worker:
         """Return a running job that this node has, or has just taken."""
         with self._changes.database.reading() as connection:
             running = rows.read_running(connection)
-        for job in running:
-            if not _is_ours(job, standing):
-                continue
+        ours = [job for job in running if _is_ours(job, standing)]
+        self._stuck = {job.id: self._stuck[job.id] for job in ours if job.id in self._stuck}
+        # One that fails holds up none of the others.
+        for job in sorted(
+            ours, key=lambda job: job.id in self._stuck and self._stuck[job.id].until_us > now_us
+        ):
             if job.holder == self._node and job.lease_until > now_us:
                 return job
             with self._changes.database.writing() as connection:
@@ -291,6 +315,8 @@ class Worker:
                 # A lease that ends later than any of ours was taken by a clock that goes wrong.
                 if rows.take_lease(connection, job, self._node, now_us=now_us, until_us=until_us):
                     return rows.read_job(connection, job.id)
+            # Another node has it: what goes wrong there is said there.
+            self._stuck.pop(job.id, None)
         return None
 
     def _now_us(self) -> int:

@@ -64,6 +64,7 @@ class Status:
     next_index: int
     log_key: str
     health: Health
+    """How upkeep goes; its trouble is that of a stuck job where it has none of its own."""
     keys: Light
     """How late the latest key is to be replaced; red while a key is compromised or a data key suspect."""
     late: tuple[str, ...]
@@ -80,6 +81,8 @@ class Counts:
     revision: int
     integrated: int
     trouble: str
+    background_trouble: str
+    """Code of what keeps a job from going on here; empty when nothing does."""
     sealed: bool
     """Whether this process serves nothing."""
     sealed_everywhere: bool
@@ -169,6 +172,7 @@ class Vault:
             revision=counter.revision,
             integrated=health.integrated,
             trouble=health.trouble,
+            background_trouble=self.background.trouble,
             sealed=self.is_sealed or counter.sealed,
             sealed_everywhere=counter.sealed,
         )
@@ -181,6 +185,7 @@ class Vault:
     def _status(self, connection: Connection) -> Status:
         counter = self._database.counter(connection)
         dates = due_dates(self.standings.current, self.now_us())
+        health = self.upkeep.health
         compromised = self.standings.current.compromised + (("data_key",) if any_marked(connection) else ())
         return Status(
             vault_id=counter.vault_id.hex(),
@@ -190,7 +195,7 @@ class Vault:
             sealed=counter.sealed,
             next_index=counter.next_index,
             log_key=self.audit.public_key(),
-            health=self.upkeep.health,
+            health=replace(health, trouble=health.trouble or self.background.trouble),
             keys=Light.RED if compromised else worst(dates),
             late=tuple(due.name for due in dates if due.light is not Light.GREEN),
             compromised=compromised,
