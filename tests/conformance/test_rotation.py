@@ -365,6 +365,19 @@ def test_a_job_that_fails_is_said_and_keeps_no_other_from_going_on(
     ]
 
 
+def test_a_data_key_whose_row_says_another_epoch_than_its_header_is_broken(counter: Counter) -> None:
+    """Or the census were zero, nothing were left to move, and the old epoch could not end."""
+    tokens = _fill(counter, 3)
+    _rotate(counter)
+    victim = counter.row_of(tokens[0])["subject_id"]
+    counter.change(tables.data_key, {"subject_id": victim}, epoch=2)
+    done = _rewrap(counter)
+    assert (done.state, done.total, done.done, done.failed) == ("done", 3, 2, 1)
+    assert counter.alarms() == [("data_key", str(victim))]
+    found = counter.vault.keys.census(counter.furnished.request(counter.actor("admin"))).value
+    assert [each.data_keys for each in found if each.kind == "wrapping"] == [1, 3]
+
+
 def test_rotations_from_two_nodes_at_once_make_two_epochs(counter: Counter) -> None:
     tokens = _fill(counter, 3)
     node = counter.node()

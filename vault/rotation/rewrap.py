@@ -54,10 +54,14 @@ def outstanding(connection: Connection, keyring: Keyring) -> int:
     """Count the data keys that hang on another epoch than the active one.
 
     Those on a compromised epoch do not count and do not move: that would only
-    hide that their values are to be sealed anew.
+    hide that their values are to be sealed anew. Those whose row says the active
+    epoch and whose header does not count: the census has them, too.
     """
-    stay = {keyring.active_epoch().epoch, *keyring.compromised_epochs}
-    return sum(count for version, count in rows.count_data_keys(connection).items() if version not in stay)
+    active = keyring.active_epoch().epoch
+    stay = {active, *keyring.compromised_epochs}
+    stated = rows.count_data_keys(connection)
+    elsewhere = sum(count for version, count in stated.items() if version not in stay)
+    return elsewhere + rows.count_contradictory(connection, active)
 
 
 def prepare(connection: Connection, standing: Standing, job: JobRow, size: int) -> Portion:
@@ -66,7 +70,9 @@ def prepare(connection: Connection, standing: Standing, job: JobRow, size: int) 
     active = keyring.active_epoch()
     subject, generation = cursors.parse(job.cursor, NUMBERS, job.done).at
     stay = {active.epoch, *keyring.compromised_epochs}
-    found = rows.read_data_keys_outside(connection, stay, after=(subject, generation), limit=size)
+    found = rows.read_data_keys_outside(
+        connection, stay, active=active.epoch, after=(subject, generation), limit=size
+    )
     changed = []
     broken = []
     # One draw for all nonces: a call costs as much as a wrap.
