@@ -304,6 +304,11 @@ class Changes:
                 said = [entry(request, done, target=target, decision=decision) for done, target in acts]
                 about = change.said or Said(decision=decision, reason=request.reason)
                 said[0], notes = with_said(standing.keyring, said[0], about)
+                if change.said is None:
+                    # Why it was done is why everything was that it did.
+                    for at, alongside in enumerate(said[1:], start=1):
+                        said[at], more = with_said(standing.keyring, alongside, about)
+                        notes += more
                 unit.append(said, revision=standing.revision, revise=change.revises, notes=notes)
                 attempt.appended(unit.indexes)
         except TamperDetectedError:
