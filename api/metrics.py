@@ -26,6 +26,8 @@ class Gauges:
     """Whether the last round of upkeep failed."""
     sealed: bool = False
     """Whether the process serves nothing."""
+    background_trouble: bool = False
+    """Whether a job on keys does not go on at this node."""
 
 
 class Metrics:
@@ -66,6 +68,8 @@ def _measured(gauges: Gauges) -> Iterator[str]:
     yield f"piivault_revision {gauges.revision}"
     yield from _head("piivault_upkeep_trouble", "gauge", "1 when the last round of upkeep failed.")
     yield f"piivault_upkeep_trouble {int(gauges.trouble)}"
+    yield from _head("piivault_background_trouble", "gauge", "1 while a job on keys does not go on here.")
+    yield f"piivault_background_trouble {int(gauges.background_trouble)}"
     yield from _head("piivault_sealed", "gauge", "1 when the vault is sealed and nothing is served.")
     yield f"piivault_sealed {int(gauges.sealed)}"
 

@@ -9,11 +9,12 @@ no name or text can steer the terminal.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -87,7 +88,7 @@ class Output:
             BarColumn(),
             *counted,
             _Rate(unit),
-            TimeRemainingColumn(),
+            _Left(),
             console=console(sys.stderr),
             disable=not sys.stderr.isatty(),
         )
@@ -105,7 +106,10 @@ def _print(table: Table) -> None:
 
 
 class _Rate(ProgressColumn):
-    """Units done and units a second; the task's ``done`` field counts them where the bar counts bytes."""
+    """Units done and units a second; the task's ``done`` field counts them where the bar counts bytes.
+
+    Its ``rate`` field says how fast that is where somebody else does it, and began before.
+    """
 
     def __init__(self, unit: str) -> None:
         super().__init__()
@@ -113,8 +117,21 @@ class _Rate(ProgressColumn):
 
     def render(self, task: ProgressTask) -> Text:
         done = int(task.fields.get("done", task.completed))
-        rate = done / task.elapsed if task.elapsed else 0.0
+        rate = task.fields.get("rate")
+        if rate is None:
+            rate = done / task.elapsed if task.elapsed else 0.0
         return Text(f"{done:,} {self._unit}, {rate:,.0f}/s", style="progress.data.speed")
+
+
+class _Left(TimeRemainingColumn):
+    """Time left: what the task's ``seconds_left`` field says where it has one."""
+
+    def render(self, task: ProgressTask) -> Text:
+        if "seconds_left" not in task.fields:
+            return super().render(task)
+        seconds = task.fields["seconds_left"]
+        shown = "-:--:--" if seconds is None else str(timedelta(seconds=math.ceil(seconds)))
+        return Text(shown, style="progress.remaining")
 
 
 def console(stream: IO[str]) -> Console:

@@ -75,6 +75,7 @@ def metrics(call: Asked, request: Request) -> Response:
         integrated=counts.integrated,
         revision=counts.revision,
         trouble=bool(counts.trouble),
+        background_trouble=bool(counts.background_trouble),
         sealed=counts.sealed,
     )
     return Response(counted.render(gauges), headers={"content-type": MEDIA_TYPE.decode("ascii")})

@@ -231,14 +231,19 @@ def follow(server: Server, out: Output, job: dict[str, Any]) -> dict[str, Any]:
     rests = chain(QUICK, repeat(SLOW))
     things = THINGS[job["kind"]]
     with out.progress(things) as progress:
-        task = progress.add_task(things, total=job["total"], completed=job["done"])
+        task = progress.add_task(things, total=job["total"], completed=job["done"], **_pace(job))
         while job["state"] == "running":
             time.sleep(next(rests))
             jobs = {item["id"]: item for item in server.get("/v1/keys/jobs").body["items"]}
             # Another may have begun since: then this one is over, and the census tells the rest.
             job = jobs.get(job["id"], {**job, "state": "done"})
-            progress.update(task, completed=job["done"], total=job["total"])
+            progress.update(task, completed=job["done"], total=job["total"], **_pace(job))
     return job
+
+
+def _pace(job: dict[str, Any]) -> dict[str, Any]:
+    """Return how fast the job itself goes: whoever joins it has seen little of it."""
+    return {"rate": job.get("rate"), "seconds_left": job.get("seconds_left")}
 
 
 def jobs(server: Server, out: Output) -> None:

@@ -77,12 +77,13 @@ def test_metrics_count_by_route_and_status_and_name_nobody(world: World) -> None
 
 def test_metrics_render_what_is_measured() -> None:
     metrics = Metrics()
-    text = metrics.render(Gauges(log_index=10, integrated=7, revision=3, trouble=True)).decode()
+    text = metrics.render(Gauges(10, 7, 3, trouble=True, background_trouble=True)).decode()
     for line in (
         "piivault_log_entries 10",
         "piivault_log_unintegrated_entries 3",
         "piivault_revision 3",
         "piivault_upkeep_trouble 1",
+        "piivault_background_trouble 1",
     ):
         assert f"\n{line}\n" in text
     assert "unintegrated_entries 0\n" in metrics.render(Gauges(1, 2, 0, trouble=False)).decode()

@@ -114,3 +114,16 @@ def test_a_document_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     Output(as_json=True).document(b'{"a":1}\n')
     Output(as_json=True).document({"이름": 1})
     assert capsys.readouterr().out == '{"a":1}\n{"이름": 1}\n'
+
+
+def test_a_job_that_others_began_is_shown_at_its_own_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as if everything had been done since this command looks."""
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "200")
+    with Output().progress("data keys") as progress:
+        task = progress.add_task("data keys", total=1_000_000, completed=900_000)
+        progress.update(task, completed=901_500, rate=763.0, seconds_left=129.2)
+        progress.refresh()
+    assert "901,500 data keys, 763/s" in screen.text
+    assert "0:02:10" in screen.text

@@ -20,6 +20,8 @@ from tests.conformance.suspicion import (
     values_of,
 )
 from tests.support.furnished import phones
+from vault.access import changes
+from vault.access.changes import ATTEMPTS
 from vault.domain.errors import (
     AccessDeniedError,
     ConflictError,
@@ -30,7 +32,9 @@ from vault.domain.errors import (
 from vault.domain.model import Role
 from vault.rotation import compromise as module
 from vault.rotation.periods import Light
-from vault.storage import tables
+from vault.storage import suspects, tables
+from vault.storage.database import Connection
+from vault.storage.errors import StaleRevisionError
 
 
 def _fill(counter: Counter, count: int = 5) -> list[str]:
@@ -100,8 +104,7 @@ def test_each_transition_has_an_entry_with_its_reason(counter: Counter) -> None:
     )
     assert started.action == "key:reencrypt"
     assert dict(started.target) == {"job": job_of(counter).id, "epoch": "2", "data_keys": "2"}
-    assert _reason(counter, before) == WHY
-    assert [_reason(counter, before + 1), _reason(counter, before + 2)] == ["", ""]
+    assert [_reason(counter, before + at) for at in range(3)] == [WHY, WHY, WHY]
     assert not any(WHY.encode() in logged.body for logged in counter.log())
     counter.verify_log()
 
@@ -249,6 +252,57 @@ def test_everybody_is_marked_in_portions_and_each_is_logged(
     assert values_of(counter, *tokens) == list(phones(5))
 
 
+def test_the_mark_comes_through_where_others_change_things_all_the_time(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And everything is counted once, before it: a scan in each attempt would have it overtaken for ever."""
+    _fill(counter)
+    mark, tried = module._mark, []
+    count, counted = suspects.count_suspect, []
+
+    def mark_late(*arguments: Any) -> Any:
+        tried.append(arguments)
+        if len(tried) <= ATTEMPTS + 4:
+            raise StaleRevisionError
+        return mark(*arguments)
+
+    def count_once(*arguments: Any) -> int:
+        counted.append(arguments)
+        return count(*arguments)
+
+    monkeypatch.setattr(module, "_mark", mark_late)
+    monkeypatch.setattr(suspects, "count_suspect", count_once)
+    monkeypatch.setattr(changes, "LONGEST_PAUSE_S", 0.001)
+    done = compromise(counter)
+    assert (done.successor, done.suspect, len(counted)) == (2, 5, 1)
+    assert _state(counter) == "compromised"
+
+
+def test_marking_everybody_takes_smaller_portions_where_it_is_overtaken(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = _fill(counter, 10)
+    _rotate(counter)
+    mark_some, limits = suspects.mark_some, []
+
+    def overtaken(connection: Connection, *, after: int, limit: int) -> tuple[int, int | None]:
+        limits.append(limit)
+        if limit > 3:
+            raise StaleRevisionError
+        return mark_some(connection, after=after, limit=limit)
+
+    monkeypatch.setattr(suspects, "mark_some", overtaken)
+    monkeypatch.setattr(module, "MARKED", 16)
+    monkeypatch.setattr(module, "FEWEST_MARKED", 3)
+    first = counter.next_index()
+    assert compromise(counter, everybody=True).suspect == 10
+    assert limits == [16, 8, 4, 3, 3, 3, 3]
+    marked = [dict(logged.entry.target).get("marked") for logged in counter.log(first)]
+    assert [number for number in marked if number] == ["3", "3", "3", "1"]
+    finish(counter)
+    assert values_of(counter, *tokens) == list(phones(10))
+
+
 def test_nobody_seals_under_a_key_that_the_job_has_deleted(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,16 +315,18 @@ def test_nobody_seals_under_a_key_that_the_job_has_deleted(
     tokens = [answer["token"] for answer in people]
     made: list[str] = []
 
-    def between(act: Any, **more: Any) -> Any:
+    marking = module._Marking
+
+    def between(*arguments: Any) -> Any:
         counter.vault.keys.reencrypt(counter.furnished.request(counter.actor("admin")))
         finish(counter, at=quick)
         for answer in people:
             written = counter.tokenize(phone("010-1234-5679", subject=answer["subject"]), at=node)
             made.append(written["items"][0]["token"])
-        return partial(act, **more)
+        return marking(*arguments)
 
     assert values_of(counter, *tokens, at=node) == list(phones(3))
-    monkeypatch.setattr(module, "partial", between)
+    monkeypatch.setattr(module, "_Marking", between)
     compromise(counter, everybody=True)
     finish(counter)
     assert values_of(counter, *tokens) == list(phones(3))

@@ -168,6 +168,21 @@ def test_one_scope_at_a_time(counter: Counter) -> None:
         _start(counter, REFERENCES)
 
 
+@pytest.mark.parametrize("scope", ["nonsense", "ref/nonsense", "member.gender"])
+def test_a_planted_job_of_no_scope_keeps_nobody_from_working(counter: Counter, scope: str) -> None:
+    counter.tokenize(*map(phone, phones(4)))
+    _rotate(counter)
+    planted = _start(counter)
+    counter.change(tables.job, {"id": planted.id}, target=scope)
+    admin = counter.furnished.request(counter.actor("admin"))
+    counter.vault.keys.rotate(admin)
+    counter.vault.keys.rewrap(admin)
+    while counter.vault.worker.portion(size=2) is not None:
+        pass
+    states = {job.kind: job.state for job in counter.vault.keys.jobs(admin).value}
+    assert states == {"rewrap": "done", "redigest": "running"}
+
+
 @pytest.mark.parametrize("scope", ["member.gender", "member.nothing", "ref/nobody", ""])
 def test_refuses_a_scope_without_a_lookup_key(counter: Counter, scope: str) -> None:
     with pytest.raises(NotFoundError):

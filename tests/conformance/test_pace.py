@@ -11,15 +11,16 @@ from tests.conformance.counter import PHONE, Counter, phone
 from tests.conformance.suspicion import compromise
 from tests.support.furnished import MEMBER, phones
 from vault.access.entries import Request
-from vault.rotation import jobs
-from vault.rotation.jobs import BUSY_PAUSE, LONGEST_PAUSE_US, Worker
+from vault.rotation import jobs, pace
+from vault.rotation.jobs import Worker
+from vault.rotation.pace import BUSY_PAUSE, LONGEST_PAUSE_US
 
 PEOPLE = 120
 BUSY, IDLE = 4, 24
 """Portions of the tests, in the place of 100 and 5,000: there are not so many people here."""
 
 BETWEEN_S = 0.5
-MANY, FEW = 12, 4
+MANY, FEW = 12, 2
 """Entries of others in between: above and below what counts as use."""
 
 
@@ -68,7 +69,7 @@ START: dict[str, Callable[[Counter, Request], None]] = {
 }
 
 
-class Pace:
+class Node:
     """One node that does a job, and the others that use the vault between its portions."""
 
     def __init__(self, counter: Counter, *, took: timedelta) -> None:
@@ -89,8 +90,8 @@ class Pace:
 @pytest.fixture
 def filled(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> Counter:
     """A vault with people in it, and portions that fit them."""
-    monkeypatch.setattr(jobs, "BUSY_PORTION", BUSY)
-    monkeypatch.setattr(jobs, "IDLE_PORTION", IDLE)
+    monkeypatch.setattr(pace, "BUSY_PORTION", BUSY)
+    monkeypatch.setattr(jobs, "_LONGEST_PORTION", dict.fromkeys(("postgresql", "sqlite"), IDLE))
     counter.tokenize(*map(phone, phones(PEOPLE)))
     return counter
 
@@ -98,33 +99,33 @@ def filled(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> Counter:
 @pytest.mark.parametrize("job", START)
 def test_portions_and_rests_follow_the_traffic(filled: Counter, job: str) -> None:
     START[job](filled, filled.furnished.request(filled.actor("admin")))
-    pace = Pace(filled, took=timedelta(milliseconds=10))
+    node = Node(filled, took=timedelta(milliseconds=10))
     resting = round(0.01 * BUSY_PAUSE, 2)
     # Until it has measured anything, and as long as others are there.
     for entries in (0, MANY, MANY):
-        moved, rest = pace.portion(entries=entries)
+        moved, rest = node.portion(entries=entries)
         assert (moved <= BUSY, rest) == (True, resting)
     # They are gone, but for one now and then: it notices after a portion, and then takes all there is.
-    moved, rest = pace.portion(entries=FEW)
+    moved, rest = node.portion(entries=FEW)
     assert (moved <= BUSY, rest) == (True, 0.0)
-    at_full_speed = [pace.portion(entries=FEW) for _ in range(2)]
+    at_full_speed = [node.portion(entries=FEW) for _ in range(2)]
     assert max(moved for moved, _ in at_full_speed) > BUSY
     assert [rest for _, rest in at_full_speed] == [0.0, 0.0]
     # They are back.
-    assert pace.portion(entries=MANY)[1] == resting
-    moved, rest = pace.portion(entries=MANY)
+    assert node.portion(entries=MANY)[1] == resting
+    moved, rest = node.portion(entries=MANY)
     assert (moved <= BUSY, rest) == (True, resting)
 
 
 def test_the_sizes_are_those_it_is_told(filled: Counter) -> None:
     _rewrap(filled, filled.furnished.request(filled.actor("admin")))
-    pace = Pace(filled, took=timedelta(milliseconds=10))
-    assert [pace.portion()[0] for _ in range(3)] == [BUSY, BUSY, IDLE]
+    node = Node(filled, took=timedelta(milliseconds=10))
+    assert [node.portion()[0] for _ in range(3)] == [BUSY, BUSY, IDLE]
 
 
 def test_a_rest_is_never_longer_than_a_lease_bears(filled: Counter) -> None:
     _rewrap(filled, filled.furnished.request(filled.actor("admin")))
-    pace = Pace(filled, took=timedelta(seconds=3))
-    assert pace.portion()[1] == LONGEST_PAUSE_US / 1_000_000
+    node = Node(filled, took=timedelta(seconds=3))
+    assert node.portion()[1] == LONGEST_PAUSE_US / 1_000_000
     # Its own entries are no traffic.
-    assert pace.portion()[1] == 0.0
+    assert node.portion()[1] == 0.0

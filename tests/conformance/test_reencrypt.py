@@ -370,6 +370,8 @@ def _work(vault: Vault, over: Event) -> None:
         with suppress(StaleRevisionError, RolledBackError, UnavailableError):
             vault.worker.portion(size=7)
             vault.worker.release()
+    # A portion that was overtaken last has left its lease, and nobody else would finish the job.
+    vault.worker.release()
 
 
 ROUNDS = 25

@@ -11,7 +11,7 @@ from sqlalchemy import insert, text, update
 
 from tests.conformance.counter import Counter, phone
 from tests.support.furnished import phones
-from vault.domain.errors import AccessDeniedError
+from vault.domain.errors import AccessDeniedError, UnavailableError
 from vault.rotation import epochs, rewrap
 from vault.rotation.epochs import KeyInfo
 from vault.rotation.jobs import JobView, Worker
@@ -39,6 +39,11 @@ def _start(counter: Counter) -> JobView:
 def _job(counter: Counter) -> JobView:
     (job,) = counter.vault.keys.jobs(counter.furnished.request(counter.actor("admin"))).value
     return job
+
+
+def _job_of(counter: Counter, job_id: str) -> JobView:
+    jobs = counter.vault.keys.jobs(counter.furnished.request(counter.actor("admin"))).value
+    return next(job for job in jobs if job.id == job_id)
 
 
 def _finish(counter: Counter, worker: Worker, *, size: int = 3) -> JobView:
@@ -230,6 +235,30 @@ def test_two_nodes_rewrap_while_a_third_reads(counter: Counter) -> None:
     counter.verify_log()
 
 
+def test_a_rewrap_comes_through_where_only_small_portions_are_not_overtaken(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where tokens are revoked several times in the time that a big portion takes."""
+    _fill(counter, 200)
+    _rotate(counter)
+    _start(counter)
+    prepare = rewrap.prepare
+
+    def prepare_slowly(*arguments: Any) -> rewrap.Portion:
+        portion = prepare(*arguments)
+        if len(portion.changed) > 60:
+            counter.tamper()
+        return portion
+
+    monkeypatch.setattr(rewrap, "prepare", prepare_slowly)
+    for _ in range(20):
+        with suppress(StaleRevisionError, RolledBackError):
+            if counter.vault.worker.portion() is None:
+                break
+    assert (_job(counter).state, _job(counter).failed) == ("done", 0)
+    assert _epochs(counter) == {2}
+
+
 def test_a_broken_key_alarms_and_does_not_stop_the_others(counter: Counter) -> None:
     tokens = _fill(counter, 7)
     broken = sorted(row["subject_id"] for row in counter.rows(tables.data_key, order_by="subject_id"))[1]
@@ -300,6 +329,53 @@ def test_a_row_that_is_no_job_is_left_alone(counter: Counter, columns: dict[str,
     job = _start(counter)
     counter.change(tables.job, {"id": job.id}, **columns)
     assert counter.vault.worker.portion(size=2) is None
+
+
+def test_a_job_that_fails_is_said_and_keeps_no_other_from_going_on(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    _fill(counter, 3)
+    admin = counter.furnished.request(counter.actor("admin"))
+    _rotate(counter)
+    counter.vault.keys.rotate(admin, kind="lookup", scope="member.phone")
+    stuck = _start(counter)
+    counter.vault.keys.redigest(admin, "member.phone")
+    background = counter.vault.background
+
+    def unavailable(*_: Any) -> None:
+        raise UnavailableError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rewrap, "prepare", unavailable)
+        for _ in range(4):
+            background._turn()
+    states = {job.kind: job.state for job in counter.vault.keys.jobs(admin).value}
+    assert states == {"rewrap": "running", "redigest": "done"}
+    assert counter.vault.counts().background_trouble == "unavailable"
+    assert counter.vault.status().health.trouble == "unavailable"
+    counter.furnished.clock.pass_time(seconds=20)
+    for _ in range(2):
+        background._turn()
+    assert _job_of(counter, stuck.id).state == "done"
+    assert (counter.vault.counts().background_trouble, counter.vault.status().health.trouble) == ("", "")
+    said = [record.getMessage() for record in caplog.records if "background" in record.getMessage()]
+    assert said == [
+        f"background work does not go on: {stuck.id} (unavailable)",
+        "background work goes on",
+    ]
+
+
+def test_a_data_key_whose_row_says_another_epoch_than_its_header_is_broken(counter: Counter) -> None:
+    """Or the census were zero, nothing were left to move, and the old epoch could not end."""
+    tokens = _fill(counter, 3)
+    _rotate(counter)
+    victim = counter.row_of(tokens[0])["subject_id"]
+    counter.change(tables.data_key, {"subject_id": victim}, epoch=2)
+    done = _rewrap(counter)
+    assert (done.state, done.total, done.done, done.failed) == ("done", 3, 2, 1)
+    assert counter.alarms() == [("data_key", str(victim))]
+    found = counter.vault.keys.census(counter.furnished.request(counter.actor("admin"))).value
+    assert [each.data_keys for each in found if each.kind == "wrapping"] == [1, 3]
 
 
 def test_rotations_from_two_nodes_at_once_make_two_epochs(counter: Counter) -> None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from random import uniform
+from threading import Event
 from typing import Any, Final, Generic, TypeVar
 
 from keys.keyring import Keyring
@@ -48,6 +50,22 @@ R = TypeVar("R", bound=rows.SealedRow)
 
 ATTEMPTS: Final = 8
 """A change that was overtaken so often in a row meets somebody who changes things in a loop."""
+
+PATIENT_ATTEMPTS: Final = 40
+LONGEST_PAUSE_S: Final = 0.2
+"""Before each of the attempts beyond ``ATTEMPTS``, at most; together some seconds."""
+
+NARROWING: Final = frozenset(
+    {
+        Action.GRANT_REVOKE,
+        Action.KEY_COMPROMISE,
+        Action.SERVICE_REVOKE,
+        Action.STAFF_LEAVE,
+        Action.SUBJECT_RESTRICT,
+        Action.VAULT_SEAL,
+    }
+)
+"""Acts that take away what somebody may do: the vault is the safer for them, so they are tried for longer."""
 
 REFUSALS: Final = (
     AccessDeniedError,
@@ -217,14 +235,30 @@ class Changes:
         so that a long look holds up nobody's writing, and given out after it.
         Raises AccessDeniedError and whatever ``look`` raises, logged.
         """
+        seen = self.foresee(request, action, look, target=target)
+        return self.make(request, action, lambda _: Change(seen, target or {}, revises=False), target=target)
+
+    def foresee(
+        self,
+        request: Request,
+        action: Action,
+        look: Callable[[Connection, Standing], T],
+        *,
+        target: dict[str, str] | None = None,
+    ) -> T:
+        """Decide as ``make`` does and return what ``look`` finds; only a refusal is logged.
+
+        For what is counted before a change: the change is tried again without
+        it when others were faster, and what it says of the number is as of just
+        before. Raises AccessDeniedError and whatever ``look`` raises.
+        """
         try:
             self._decide(self.standing(request.now_us), request, action)
             with usable_keys(), self.database.reading() as connection:
-                seen = look(connection, self.standings.current)
+                return look(connection, self.standings.current)
         except REFUSALS as error:
             self.refuse(request, action, error, target=target)
             raise
-        return self.make(request, action, lambda _: Change(seen, target or {}, revises=False), target=target)
 
     def make_unasked(self, request: Request, action: Action, act: Callable[[Attempt], Change[T]]) -> Made[T]:
         """Do ``act`` and log it where no role decides: whoever asks proves it by what they bring.
@@ -250,7 +284,10 @@ class Changes:
     def _repeat(
         self, request: Request, action: Action, act: Callable[[Attempt], Change[T]], *, by_role: bool
     ) -> Made[T]:
-        for _ in range(ATTEMPTS):
+        for attempt in range(PATIENT_ATTEMPTS if action in NARROWING else ATTEMPTS):
+            if attempt >= ATTEMPTS:
+                # A different time for everybody who was overtaken at once.
+                Event().wait(uniform(0, LONGEST_PAUSE_S))  # noqa: S311 -- nobody gains by guessing it
             standing = self.standing(request.now_us)
             decision = self._decide(standing, request, action) if by_role else NO_DECISION
             try:
@@ -277,6 +314,11 @@ class Changes:
                 said = [entry(request, done, target=target, decision=decision) for done, target in acts]
                 about = change.said or Said(decision=decision, reason=request.reason)
                 said[0], notes = with_said(standing.keyring, said[0], about)
+                if change.said is None:
+                    # Why it was done is why everything was that it did.
+                    for at, alongside in enumerate(said[1:], start=1):
+                        said[at], more = with_said(standing.keyring, alongside, about)
+                        notes += more
                 unit.append(said, revision=standing.revision, revise=change.revises, notes=notes)
                 attempt.appended(unit.indexes)
         except TamperDetectedError:

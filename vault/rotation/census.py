@@ -61,7 +61,7 @@ def take_census(changes: Changes, request: Request) -> Made[tuple[Hanging, ...]]
 
 def count(connection: Connection, keyring: Keyring, now_us: int) -> tuple[Hanging, ...]:
     """Count in the snapshot of ``connection``, as of ``now_us``."""
-    data_keys = rows.count_data_keys(connection)
+    data_keys = rows.count_hanging(connection)
     values = counts.count_values(connection)
     digests = counts.count_digests(connection)
     marked = counts.count_marked(connection)

@@ -9,7 +9,6 @@ revision: on every node, nothing that is logged later is protected by the key.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from hmac import compare_digest
 from typing import Final
 
@@ -19,6 +18,7 @@ from keys.states import KeyState, require_transition
 from keys.tokens import DecodedToken, TokenKind
 from vault.access.changes import Attempt, Change, Changes, Made
 from vault.access.entries import Request
+from vault.access.standing import Standing
 from vault.domain.actions import Action
 from vault.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from vault.rotation import cursors, redigest, reencrypt
@@ -27,6 +27,7 @@ from vault.rotation.names import named, require_reason, require_scope
 from vault.storage import digests, suspects
 from vault.storage import jobs as job_rows
 from vault.storage import keys as rows
+from vault.storage.database import Connection
 from vault.storage.errors import RolledBackError
 from vault.storage.jobs import JobRow
 from vault.storage.suspects import SubjectName
@@ -40,7 +41,8 @@ OVER: Final = frozenset({KeyState.COMPROMISED, KeyState.DESTROYED})
 """States of a key that nothing new hangs on any more, whatever was known when."""
 
 MARKED: Final = 20_000
-"""Data keys marked in one transaction: a longer one would be overtaken by every change made meanwhile."""
+FEWEST_MARKED: Final = 200
+"""Data keys marked in one transaction: at most, and where longer ones are overtaken by what others change."""
 
 FIRST: Final = -1
 """Before the first subject."""
@@ -75,6 +77,14 @@ def compromise(
     """
     target = {"key": f"{kind.value}/{require_scope(scope)}/{version}"}
 
+    def look(connection: Connection, standing: Standing) -> int:
+        if kind is KeyKind.WRAPPING:
+            return suspects.count_suspect(connection, standing.keyring.compromised_epochs | {version})
+        return _digests_outside(connection, standing, scope, version)
+
+    # Before, and once: nobody may have to wait for the mark until everything is counted in it.
+    count = changes.foresee(request, Action.KEY_COMPROMISE, look, target=target)
+
     def act(attempt: Attempt) -> Change[Compromised]:
         require_reason(request)
         _require_sensible(kind, everybody=everybody)
@@ -90,10 +100,9 @@ def compromise(
         successor = succeed(changes, attempt, record, versions)
         in_force = successor or _active(versions)
         if kind is KeyKind.WRAPPING:
-            compromised = attempt.keyring.compromised_epochs | {version}
-            moving = _reencrypt(attempt, in_force, compromised)
+            moving = _reencrypt(attempt, in_force, count)
         else:
-            moving = _redigest(changes, attempt, scope, in_force)
+            moving = _redigest(changes, attempt, scope, count)
         said = {**target, "from": record.state.value, "to": state.value}
         said["data_keys" if kind is KeyKind.WRAPPING else "digests"] = str(moving.count)
         if everybody:
@@ -114,13 +123,15 @@ def _everybody(
     which goes by the marks, has found it empty and deleted it.
     """
     after: int | None = FIRST
+    limit = MARKED
     while after is not None:
-        mark = partial(_mark_some, after=after, target=target)
-        after = changes.make(request, Action.KEY_COMPROMISE, mark, target=target).value
+        marking = _Marking(target, after, limit)
+        after = changes.make(request, Action.KEY_COMPROMISE, marking, target=target).value
+        limit = marking.limit
+    count = _count_suspect(changes, request, Action.KEY_COMPROMISE)
 
     def act(attempt: Attempt) -> Change[Compromised]:
-        keyring = attempt.keyring
-        moving = _reencrypt(attempt, keyring.active_epoch().epoch, keyring.compromised_epochs)
+        moving = _reencrypt(attempt, attempt.keyring.active_epoch().epoch, count)
         value = replace(made.value, suspect=moving.count, job=moving.seen)
         said = {**target, "everybody": "yes", "data_keys": str(moving.count)}
         return Change(value, said, revises=False, also=moving.said)
@@ -128,9 +139,22 @@ def _everybody(
     return changes.make(request, Action.KEY_COMPROMISE, act, target=target)
 
 
-def _mark_some(attempt: Attempt, *, after: int, target: dict[str, str]) -> Change[int | None]:
-    marked, last = suspects.mark_some(attempt.connection, after=after, limit=MARKED)
-    return Change(last, {**target, "marked": str(marked)}, revises=True)
+class _Marking:
+    """The marking of one portion, which takes half as many whenever it is overtaken."""
+
+    def __init__(self, target: dict[str, str], after: int, limit: int) -> None:
+        self._target = target
+        self._after = after
+        self._tried = False
+        self.limit = limit
+
+    def __call__(self, attempt: Attempt) -> Change[int | None]:
+        """Mark; return the last subject, None at the end."""
+        if self._tried:
+            self.limit = max(FEWEST_MARKED, self.limit // 2)
+        self._tried = True
+        marked, last = suspects.mark_some(attempt.connection, after=self._after, limit=self.limit)
+        return Change(last, {**self._target, "marked": str(marked)}, revises=True)
 
 
 def compromise_subject(changes: Changes, request: Request, subject: str) -> Made[Compromised]:
@@ -138,14 +162,16 @@ def compromise_subject(changes: Changes, request: Request, subject: str) -> Made
 
     Raises AccessDeniedError, NotFoundError, InvalidInputError (no reason).
     """
+    count = _count_suspect(changes, request, Action.KEY_COMPROMISE)
 
     def act(attempt: Attempt) -> Change[Compromised]:
         require_reason(request)
         row = _subject(attempt, subject)
+        fresh = suspects.count_unsuspected(attempt.connection, row.id, attempt.keyring.compromised_epochs)
         marked = suspects.mark_subject(attempt.connection, row.id)
         if not marked:
             raise NotFoundError(NO_SUBJECT)
-        moving = _reencrypt(attempt, attempt.keyring.active_epoch().epoch, attempt.keyring.compromised_epochs)
+        moving = _reencrypt(attempt, attempt.keyring.active_epoch().epoch, count + fresh)
         said = {"subject": row.log_subject.hex(), "data_keys": str(marked)}
         value = Compromised("", None, moving.count, moving.seen)
         return Change(value, said, revises=True, also=moving.said)
@@ -158,13 +184,13 @@ def start_reencrypt(changes: Changes, request: Request) -> Made[JobView]:
 
     Raises AccessDeniedError, ConflictError, UnavailableError.
     """
+    count = _count_suspect(changes, request, Action.KEY_REENCRYPT)
 
     def act(attempt: Attempt) -> Change[JobView]:
         running = job_rows.read_running(attempt.connection, reencrypt.KIND)
         if running:
             return Change(view(running[0]), {"job": running[0].id}, revises=False)
-        epoch = attempt.keyring.active_epoch().epoch
-        moving = _reencrypt(attempt, epoch, attempt.keyring.compromised_epochs)
+        moving = _reencrypt(attempt, attempt.keyring.active_epoch().epoch, count)
         assert moving.job is not None  # nothing keeps it from starting
         return Change(view(moving.job), moving.said[0][1], revises=False)
 
@@ -246,18 +272,28 @@ def _subject(attempt: Attempt, text: str) -> SubjectName:
     raise NotFoundError(NO_SUBJECT)
 
 
-def _reencrypt(attempt: Attempt, epoch: int, compromised: frozenset[int]) -> _Moving:
-    total = suspects.count_suspect(attempt.connection, compromised)
+def _count_suspect(changes: Changes, request: Request, action: Action) -> int:
+    return changes.foresee(request, action, reencrypt.outstanding)
+
+
+def _digests_outside(connection: Connection, standing: Standing, scope: str, version: int) -> int:
+    """Count the digests that will hang on older versions once ``version`` is compromised."""
+    shelf = redigest.shelf_of(standing, scope)
+    if shelf is None or scope not in redigest.scopes(rows.read_keys(connection)):
+        return 0
+    in_force = standing.keyring.lookup(scope).version
+    return digests.count_older(connection, shelf, in_force + 1 if in_force == version else in_force)
+
+
+def _reencrypt(attempt: Attempt, epoch: int, total: int) -> _Moving:
     job = _begun(attempt, reencrypt.KIND, str(epoch), numbers=reencrypt.NUMBERS, total=total)
     said = {"job": job.id, "epoch": str(epoch), "data_keys": str(total)}
     return _Moving(total, job, ((Action.KEY_REENCRYPT, said),))
 
 
-def _redigest(changes: Changes, attempt: Attempt, scope: str, version: int) -> _Moving:
-    shelf = redigest.shelf_of(changes.standings.current, scope)
-    if shelf is None:
+def _redigest(changes: Changes, attempt: Attempt, scope: str, total: int) -> _Moving:
+    if redigest.shelf_of(changes.standings.current, scope) is None:
         return _Moving(0, None)
-    total = digests.count_older(attempt.connection, shelf, version)
     running = job_rows.read_running(attempt.connection, redigest.KIND)
     if running and running[0].target != scope:
         # To wait for that would leave a compromised key in force.

@@ -142,10 +142,7 @@ def _require_ready(attempt: Attempt, record: KeyRecord) -> None:
         _require_unused(attempt, record)
         return
     if record.kind is KeyKind.WRAPPING:
-        # Whoever holds the database can write another epoch beside a key, not into its header: the header
-        # is what tells which epoch opens it.
-        stated = rows.count_data_keys(connection).get(record.version, 0)
-        number, what = max(stated, rows.count_sealed_under(connection, record.version)), "data keys"
+        number, what = rows.count_hanging(connection).get(record.version, 0), "data keys"
     else:
         number, what = census.count_digests(connection).get((record.scope, record.version), 0), "digests"
     if number:

@@ -6,9 +6,7 @@ when the lease has run out, or at once when the node was stopped in order. A
 node that comes back late cannot write: its portion names a holder and a cursor
 that are no longer the job's.
 
-The pace follows the vault's own log: as long as others append to it, on any
-node, portions are small and the job keeps its node free for nineteen
-twentieths of the time.
+How big a portion is, and how long the rest after it: :mod:`vault.rotation.pace`.
 """
 
 from __future__ import annotations
@@ -28,33 +26,26 @@ from vault.access.sealing import usable_keys
 from vault.access.standing import Standing
 from vault.audit.entry import Entry
 from vault.domain.actions import Action
-from vault.domain.errors import ConflictError, NotFoundError
+from vault.domain.errors import ConflictError, NotFoundError, VaultError
 from vault.rotation import cursors, redigest, reencrypt, reseal, rewrap
 from vault.rotation.names import named, require_scope
+from vault.rotation.pace import IDLE_PORTION, IDLE_PORTION_ONE_WRITER, Pace
 from vault.storage import jobs as rows
 from vault.storage.database import Connection
-from vault.storage.errors import RolledBackError
+from vault.storage.errors import RolledBackError, StaleRevisionError
 from vault.storage.jobs import JobRow
 from vault.storage.keys import read_keys
 
 LEASE_US: Final = 15 * SECOND_US
 """So long a node may be silent before another takes its work over."""
 
-IDLE_PORTION: Final = 5_000
-BUSY_PORTION: Final = 100
-BUSY_PAUSE: Final = 19
-"""Rest after a portion, as a multiple of what it took, while others use the vault."""
+ASIDE_US: Final = 10 * SECOND_US
+"""So long a job that failed lets the others of its node go first."""
 
-LONGEST_PAUSE_US: Final = 5 * SECOND_US
-"""Well within the lease."""
-
-BUSY_RATE: Final = 20
-"""Entries of others per second from which on the vault counts as in use."""
+_LONGEST_PORTION: Final = MappingProxyType({"postgresql": IDLE_PORTION, "sqlite": IDLE_PORTION_ONE_WRITER})
 
 _JOB_ID: Final = re.compile(r"job_[0-9a-f]{20}").fullmatch
 _TARGET: Final = re.compile(r"[A-Za-z0-9_./-]{1,200}").fullmatch
-
-WINDOW_US: Final = SECOND_US // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +110,15 @@ def start_rewrap(changes: Changes, request: Request) -> Made[JobView]:
 
     Raises AccessDeniedError, ConflictError, UnavailableError.
     """
+    total = changes.foresee(
+        request, Action.KEY_REWRAP, lambda connection, seen: rewrap.outstanding(connection, seen.keyring)
+    )
 
     def act(attempt: Attempt) -> Change[JobView]:
         epoch = attempt.keyring.active_epoch().epoch
         running = rows.read_running(attempt.connection, rewrap.KIND)
         if running:
             return Change(view(running[0]), {"job": running[0].id}, revises=False)
-        total = rewrap.outstanding(attempt.connection, attempt.keyring)
         start = cursors.start(rewrap.NUMBERS, 0).text()
         job = begin(attempt, rewrap.KIND, str(epoch), cursor=start, total=total)
         target = {"job": job.id, "epoch": str(epoch), "data_keys": str(job.total)}
@@ -141,6 +134,12 @@ def start_redigest(changes: Changes, request: Request, scope: str) -> Made[JobVi
     """
     target = named("lookup", require_scope(scope))
 
+    def look(connection: Connection, standing: Standing) -> int:
+        known = scope in redigest.scopes(read_keys(connection))
+        return redigest.outstanding(connection, standing, scope) if known else 0
+
+    total = changes.foresee(request, Action.KEY_REDIGEST, look, target=target)
+
     def act(attempt: Attempt) -> Change[JobView]:
         standing = changes.standings.current
         if scope not in redigest.scopes(read_keys(attempt.connection)) or not redigest.shelf_of(
@@ -152,7 +151,6 @@ def start_redigest(changes: Changes, request: Request, scope: str) -> Made[JobVi
             raise ConflictError(f"the digests of {running[0].target} are being made anew: wait for that")
         if running:
             return Change(view(running[0]), {**target, "job": running[0].id}, revises=False)
-        total = redigest.outstanding(attempt.connection, standing, scope)
         start = cursors.start(redigest.NUMBERS, 0).text()
         job = begin(attempt, redigest.KIND, scope, cursor=start, total=total)
         return Change(view(job), {**target, "job": job.id, "digests": str(total)}, revises=False)
@@ -167,14 +165,17 @@ def start_reseal(changes: Changes, request: Request, kind: str) -> Made[JobView]
     be sealed anew, ConflictError while another kind's runs.
     """
 
+    def look(connection: Connection, standing: Standing) -> int:
+        return reseal.outstanding(connection, standing.keyring, reseal.require_kind(kind))
+
+    total = changes.foresee(request, Action.KEY_RESEAL, look)
+
     def act(attempt: Attempt) -> Change[JobView]:
-        resealed = reseal.require_kind(kind)
         running = rows.read_running(attempt.connection, reseal.KIND)
         if running and running[0].target != kind:
             raise ConflictError(f"what hangs on keys of kind {running[0].target} is moved: wait for that")
         if running:
             return Change(view(running[0]), {"kind": kind, "job": running[0].id}, revises=False)
-        total = reseal.outstanding(attempt.connection, attempt.keyring, resealed)
         job = begin(attempt, reseal.KIND, kind, cursor=reseal.start(0).text(), total=total)
         return Change(view(job), {"kind": kind, "job": job.id, "rows": str(total)}, revises=False)
 
@@ -231,27 +232,11 @@ def view(job: JobRow) -> JobView:
     )
 
 
-class Traffic:
-    """Tells whether others use the vault, from how far the log's index moved beside our own entries."""
-
-    def __init__(self) -> None:
-        self._since: int | None = None
-        self._next = 0
-        self._others = 0
-        self.busy = True
-        """Until the first window is over nobody knows; then the vault is better taken to be in use."""
-
-    def saw(self, index: int, now_us: int) -> None:
-        """Take in the index that our latest entry got."""
-        if self._since is None:
-            self._since = now_us
-        else:
-            self._others += index - self._next
-        self._next = index + 1
-        elapsed = now_us - self._since
-        if elapsed >= WINDOW_US:
-            self.busy = self._others * SECOND_US > BUSY_RATE * elapsed
-            self._since, self._others = now_us, 0
+@dataclass(frozen=True, slots=True)
+class _Stuck:
+    code: str
+    until_us: int
+    """So long the other jobs go first."""
 
 
 class Worker:
@@ -261,7 +246,8 @@ class Worker:
         self._changes = changes
         self._clock = clock
         self._node = secrets.token_hex(8)
-        self._traffic = Traffic()
+        self._stuck: dict[str, _Stuck] = {}
+        self._pace = Pace(longest_portion=_LONGEST_PORTION[changes.database.dialect])
 
     def portion(self, *, size: int | None = None) -> float | None:
         """Do the next portion of whatever this node may do; None when there is nothing.
@@ -272,13 +258,31 @@ class Worker:
         """
         now_us = self._now_us()
         standing = self._changes.standing(now_us)
-        job = self._take(now_us)
+        job = self._take(standing, now_us)
         if job is None:
             return None
+        try:
+            index = self._do(job, standing, size or self._pace.size, now_us)
+        except (StaleRevisionError, RolledBackError):
+            self._pace.overtaken()
+            raise
+        except Exception as error:
+            code = error.code if isinstance(error, VaultError) else VaultError.code
+            self._stuck[job.id] = _Stuck(code, now_us + ASIDE_US)
+            raise
+        self._stuck.pop(job.id, None)
+        return self._pace.after(index, began_us=now_us, ended_us=self._now_us())
+
+    @property
+    def stuck(self) -> Mapping[str, str]:
+        """The jobs whose last portion this node could not do, by id, and the code of what went wrong."""
+        return {job_id: stuck.code for job_id, stuck in self._stuck.items()}
+
+    def _do(self, job: JobRow, standing: Standing, size: int, now_us: int) -> int:
+        """Do one portion of ``job``; return the index of its entry."""
         kind = KINDS[job.kind]
-        wanted = size or (BUSY_PORTION if self._traffic.busy else IDLE_PORTION)
         with usable_keys(), self._changes.database.reading() as connection:
-            portion = kind.prepare(connection, standing, job, wanted)
+            portion = kind.prepare(connection, standing, job, size)
         # Before the portion: if this node dies in between they are said twice, and never not at all.
         self._changes.alarms.report(portion.alarms, now_us=now_us)
         with self._changes.journal.unit() as unit:
@@ -287,22 +291,23 @@ class Worker:
             if not rows.move(unit.connection, job, after):
                 raise RolledBackError("another node has this job now")
             unit.append([_entry(job, after, now_us)], revision=standing.revision, revise=False)
-        ended_us = self._now_us()
-        self._traffic.saw(unit.receipts[0].index, ended_us)
-        if not self._traffic.busy:
-            return 0.0
-        return min(BUSY_PAUSE * (ended_us - now_us), LONGEST_PAUSE_US) / SECOND_US
+        return unit.receipts[0].index
 
     def release(self) -> None:
         """Give up every lease: others go on at once."""
         with self._changes.database.writing() as connection:
             rows.release(connection, self._node)
 
-    def _take(self, now_us: int) -> JobRow | None:
+    def _take(self, standing: Standing, now_us: int) -> JobRow | None:
         """Return a running job that this node has, or has just taken."""
         with self._changes.database.reading() as connection:
             running = rows.read_running(connection)
-        for job in filter(_is_ours, running):
+        ours = [job for job in running if _is_ours(job, standing)]
+        self._stuck = {job.id: self._stuck[job.id] for job in ours if job.id in self._stuck}
+        # One that fails holds up none of the others.
+        for job in sorted(
+            ours, key=lambda job: job.id in self._stuck and self._stuck[job.id].until_us > now_us
+        ):
             if job.holder == self._node and job.lease_until > now_us:
                 return job
             with self._changes.database.writing() as connection:
@@ -310,15 +315,19 @@ class Worker:
                 # A lease that ends later than any of ours was taken by a clock that goes wrong.
                 if rows.take_lease(connection, job, self._node, now_us=now_us, until_us=until_us):
                     return rows.read_job(connection, job.id)
+            # Another node has it: what goes wrong there is said there.
+            self._stuck.pop(job.id, None)
         return None
 
     def _now_us(self) -> int:
         return int(self._clock().timestamp() * SECOND_US)
 
 
-def _is_ours(job: JobRow) -> bool:
+def _is_ours(job: JobRow, standing: Standing) -> bool:
     """Say whether a row is one that this code writes: somebody else's would stop the work of every node."""
     if job.kind == reseal.KIND and job.target not in reseal.RESEALED:
+        return False
+    if job.kind == redigest.KIND and not redigest.is_scope(standing, job.target):
         return False
     return job.kind in KINDS and _JOB_ID(job.id) is not None and _TARGET(job.target) is not None
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from keys.datakeys import Binding
 from keys.envelope import DataKey, generation_of
-from keys.errors import KeysError
+from keys.errors import KeysError, UnknownKeyVersionError
 from keys.keyring import KeyKind, KeyRecord, Keyring
 from keys.padding import unpad
 from vault.access.sealing import Alarm
@@ -57,6 +57,15 @@ def shelf_of(standing: Standing, scope: str) -> Shelf | None:
         return rows.of_references(scope.removeprefix(REFERENCE_SCOPE))
     slot = standing.by_name.get(scope)
     return None if slot is None else rows.of_field(slot.id)
+
+
+def is_scope(standing: Standing, scope: str) -> bool:
+    """Say whether there are a lookup key of ``scope`` and a place for its digests."""
+    try:
+        standing.keyring.lookup(scope)
+    except UnknownKeyVersionError:
+        return False
+    return shelf_of(standing, scope) is not None
 
 
 def outstanding(connection: Connection, standing: Standing, scope: str) -> int:

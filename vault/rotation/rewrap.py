@@ -55,10 +55,13 @@ def outstanding(connection: Connection, keyring: Keyring) -> int:
 
     Those on a compromised epoch do not count and do not move: that would only
     hide that their values are to be sealed anew. Nor do those on a suspended one,
-    which do not open.
+    which do not open. Those whose row says the active epoch and whose header does
+    not count: the census has them, too.
     """
     stay = _staying(keyring)
-    return sum(count for version, count in rows.count_data_keys(connection).items() if version not in stay)
+    stated = rows.count_data_keys(connection)
+    elsewhere = sum(count for version, count in stated.items() if version not in stay)
+    return elsewhere + rows.count_contradictory(connection, keyring.active_epoch().epoch)
 
 
 def prepare(connection: Connection, standing: Standing, job: JobRow, size: int) -> Portion:
@@ -67,7 +70,9 @@ def prepare(connection: Connection, standing: Standing, job: JobRow, size: int) 
     active = keyring.active_epoch()
     subject, generation = cursors.parse(job.cursor, NUMBERS, job.done).at
     stay = _staying(keyring)
-    found = rows.read_data_keys_outside(connection, stay, after=(subject, generation), limit=size)
+    found = rows.read_data_keys_outside(
+        connection, stay, active=active.epoch, after=(subject, generation), limit=size
+    )
     changed = []
     broken = []
     # One draw for all nonces: a call costs as much as a wrap.

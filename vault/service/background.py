@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from typing import Final
 
-from vault.domain.errors import VaultError
+from vault.domain.errors import SealedError, VaultError
 from vault.domain.faults import describe
 from vault.rotation.jobs import Worker
 from vault.storage.errors import RolledBackError, StaleRevisionError
@@ -28,8 +28,9 @@ class Background:
         self._worker = worker
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="background", daemon=True)
+        self._said = ""
         self.trouble = ""
-        """Code of what kept the last portion from being done; empty when nothing did."""
+        """Code of what keeps this node's background work, or one job of it, from going on; else empty."""
 
     def start(self) -> None:
         """Begin."""
@@ -51,16 +52,30 @@ class Background:
             rest = self._turn()
 
     def _turn(self) -> float:
+        trouble = ""
         try:
             rest = self._worker.portion()
         except (StaleRevisionError, RolledBackError):
             return AGAIN_S
+        except SealedError:
+            # It is no trouble, and said elsewhere.
+            rest = None
         except VaultError as error:
-            self.trouble = error.code
-            return NOTHING_S
+            rest, trouble = None, error.code
         except Exception as error:  # noqa: BLE001 -- a fault of ours must not end the work in silence
             LOGGER.error("background work failed: %s", describe(error))  # noqa: TRY400 -- a traceback quotes values
-            self.trouble = VaultError.code
-            return NOTHING_S
-        self.trouble = ""
+            rest, trouble = None, VaultError.code
+        self._say(trouble)
         return NOTHING_S if rest is None else rest
+
+    def _say(self, trouble: str) -> None:
+        """Take in what went wrong just now; tell the operator, once until it changes."""
+        stuck = self._worker.stuck
+        self.trouble = next(iter(stuck.values()), trouble)
+        text = ", ".join(f"{job_id} ({code})" for job_id, code in sorted(stuck.items())) or trouble
+        if text != self._said:
+            self._said = text
+            if text:
+                LOGGER.warning("background work does not go on: %s", text)
+            else:
+                LOGGER.warning("background work goes on")

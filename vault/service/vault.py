@@ -64,6 +64,7 @@ class Status:
     next_index: int
     log_key: str
     health: Health
+    """How upkeep goes; its trouble is that of a stuck job where it has none of its own."""
     keys: Light
     """How late the latest key is to be replaced; red while a key is compromised or a data key suspect.
     At least yellow while one is suspended."""
@@ -83,6 +84,8 @@ class Counts:
     revision: int
     integrated: int
     trouble: str
+    background_trouble: str
+    """Code of what keeps a job from going on here; empty when nothing does."""
     sealed: bool
     """Whether this process serves nothing."""
     sealed_everywhere: bool
@@ -172,6 +175,7 @@ class Vault:
             revision=counter.revision,
             integrated=health.integrated,
             trouble=health.trouble,
+            background_trouble=self.background.trouble,
             sealed=self.is_sealed or counter.sealed,
             sealed_everywhere=counter.sealed,
         )
@@ -185,6 +189,7 @@ class Vault:
         counter = self._database.counter(connection)
         standing = self.standings.current
         dates = due_dates(standing, self.now_us())
+        health = self.upkeep.health
         compromised = standing.compromised + (("data_key",) if any_marked(connection) else ())
         lights = [Light.RED] if compromised else [due.light for due in dates]
         return Status(
@@ -195,7 +200,7 @@ class Vault:
             sealed=counter.sealed,
             next_index=counter.next_index,
             log_key=self.audit.public_key(),
-            health=self.upkeep.health,
+            health=replace(health, trouble=health.trouble or self.background.trouble),
             keys=worst([*lights, Light.YELLOW] if standing.suspended else lights),
             late=tuple(due.name for due in dates if due.light is not Light.GREEN),
             compromised=compromised,

@@ -92,9 +92,16 @@ def count_data_keys(connection: Connection) -> dict[int, int]:
 
 
 def read_data_keys_outside(
-    connection: Connection, epochs: Collection[int], *, after: tuple[int, int], limit: int
+    connection: Connection,
+    epochs: Collection[int],
+    *,
+    active: int,
+    after: tuple[int, int],
+    limit: int,
 ) -> list[DataKeyRow]:
     """Read up to ``limit`` data keys wrapped under none of ``epochs``, in order of subject and generation.
+
+    And those whose row says ``active`` while their own header does not.
 
     ``after`` is the subject id and generation of the last one seen, so that a
     key that cannot be re-wrapped does not hold up the others.
@@ -103,7 +110,13 @@ def read_data_keys_outside(
     rows = connection.execute(
         select(column.subject_id, column.generation, column.epoch, column.wrapped, tables.subject.c.state)
         .outerjoin(tables.subject, tables.subject.c.id == column.subject_id)
-        .where(column.epoch.not_in(epochs), tuple_(column.subject_id, column.generation) > after)
+        .where(
+            or_(
+                column.epoch.not_in(epochs),
+                and_(column.epoch == active, _header() != active.to_bytes(4, "big")),
+            ),
+            tuple_(column.subject_id, column.generation) > after,
+        )
         .order_by(column.subject_id, column.generation)
         .limit(limit),
         execution_options=IN_BINARY,
@@ -116,12 +129,30 @@ def material(value: object) -> bytes:
     return bytes(value) if isinstance(value, bytes | memoryview) else b""
 
 
-def count_sealed_under(connection: Connection, epoch: int) -> int:
-    """Count the data keys whose own header says ``epoch``, whatever the row beside it says."""
-    header = func.substr(tables.data_key.c.wrapped, 2, 4)
+def count_hanging(connection: Connection) -> dict[int, int]:
+    """Count the data keys that hang on each epoch: by the row, or where those are more, by their own headers.
+
+    Whoever holds the database can write another epoch beside a key, not into its
+    header: the header is what tells which epoch opens it.
+    """
+    stated = count_data_keys(connection)
+    header = _header()
+    rows = connection.execute(select(header.label("header"), func.count()).group_by(header))
+    sealed = {int.from_bytes(material(row[0]), "big"): int(row[1]) for row in rows}
+    return {epoch: max(stated.get(epoch, 0), sealed.get(epoch, 0)) for epoch in {*stated, *sealed}}
+
+
+def count_contradictory(connection: Connection, epoch: int) -> int:
+    """Count the data keys whose row says ``epoch`` and whose header does not."""
+    counted = select(func.count()).select_from(tables.data_key)
     return connection.execute(
-        select(func.count()).select_from(tables.data_key).where(header == epoch.to_bytes(4, "big"))
+        counted.where(tables.data_key.c.epoch == epoch, _header() != epoch.to_bytes(4, "big"))
     ).scalar_one()
+
+
+def _header() -> ColumnElement[bytes]:
+    """Return the epoch as the header of a wrapped data key has it (envelope.md 5.2)."""
+    return func.substr(tables.data_key.c.wrapped, 2, 4)
 
 
 def read_data_keys_of(connection: Connection, subject_ids: Collection[int]) -> list[DataKeyRow]:

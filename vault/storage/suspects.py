@@ -85,6 +85,14 @@ def mark_subject(connection: Connection, subject_id: int) -> int:
     return connection.execute(marked).rowcount
 
 
+def count_unsuspected(connection: Connection, subject_id: int, compromised: Collection[int]) -> int:
+    """Count the data keys of one subject that are not suspect."""
+    counted = select(func.count()).select_from(tables.data_key)
+    return connection.execute(
+        counted.where(_KEY.subject_id == subject_id, ~is_suspect(compromised))
+    ).scalar_one()
+
+
 def mark_some(connection: Connection, *, after: int, limit: int) -> tuple[int, int | None]:
     """Mark the data keys of the next subjects after one, up to ``limit`` keys and a subject, in order of id.
 
