@@ -193,8 +193,22 @@ def _find(words: list[str]) -> tuple[Any, list[str]]:
     return command, []
 
 
+def _wrong_with_typed(line: str) -> str:
+    """Return what is wrong with a whole command line; nothing when it could be typed as it stands."""
+    command, rest = _find(shlex.split(line)[1:])
+    if command is None or hasattr(command, "commands"):
+        return f"{line}: no such command"
+    try:
+        command.make_context(line, list(rest))
+    except typer.TyperException as error:
+        return f"{line}: {error.format_message()}"
+    except typer.Exit:
+        return ""
+    return ""
+
+
 def _wrong_with(line: str) -> str:
-    """Return what is wrong with a command line; nothing when it could be typed."""
+    """Return what is wrong with a command that is named; nothing when it and its options exist."""
     words = shlex.split(line)[1:]
     command, rest = _find(words)
     if command is None:
@@ -210,12 +224,13 @@ def _typed(page: Path) -> Iterator[str]:
     for block in CONSOLE.findall(page.read_text(encoding="utf-8")):
         for line in block.replace("\\\n", " ").splitlines():
             if line.startswith("$ "):
-                yield from re.findall(r"(?:^|[|&;] *)(piivault[^|&;<>#]*)", line[2:])
+                # With a number before it, what follows a command goes to a descriptor of that number.
+                yield from re.findall(r"(?:^|[|&;] *)(piivault[^|&;<>#]*?)(?: \d?)?(?=[|&;<>#]|$)", line[2:])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_commands_in_console_blocks_exist(page: Path) -> None:
-    assert [wrong for line in _typed(page) if (wrong := _wrong_with(line))] == []
+def test_commands_in_console_blocks_can_be_typed(page: Path) -> None:
+    assert [wrong for line in _typed(page) if (wrong := _wrong_with_typed(line))] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
@@ -223,6 +238,41 @@ def test_commands_named_in_the_text_exist(page: Path) -> None:
     named = [span for span in SPAN.findall(_prose(page)) if re.match(r"piivault [a-z]", span)]
     plain = [re.split(r" [A-Z(…]", span)[0] for span in named]
     assert [wrong for line in plain if (wrong := _wrong_with(line))] == []
+
+
+STANDS_FOR = {
+    "APPROVAL_ID": "apr_0123456789abcdef0123",
+    "DATE": "2026-12-01",
+    "EPOCH": "1",
+    "KIND": "authority",
+    "SCOPE": "member.phone",
+    "SERVICE_ID": "svc_0123456789abcdef0123",
+    "STAFF_ID": "stf_0123456789abcdef0123",
+    "VERSION": "1",
+}
+"""What somebody types for the words of a fault table."""
+
+
+def _told_to_type(page: Path) -> Iterator[str]:
+    """Yield the commands that the fault tables of a page say to type, whether they begin with ours or not."""
+    first, inside = "|".join(_command().commands), False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        inside = line.endswith(" What to do |") or (line.startswith("|") and inside)
+        if inside:
+            cells = line.strip().strip("|").split(" | ")
+            yield from (span for span in SPAN.findall(cells[-1]) if re.match(rf"piivault |({first}) ", span))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_what_a_fault_table_says_to_type_can_be_typed(page: Path) -> None:
+    told = [re.sub(r"\b[A-Z_]{4,}\b", lambda word: STANDS_FOR[word[0]], span) for span in _told_to_type(page)]
+    short = [line for line in told if not line.startswith("piivault ")]
+    assert short == []
+    assert [wrong for line in told if (wrong := _wrong_with_typed(line))] == []
+
+
+def test_fault_tables_are_looked_at() -> None:
+    assert len(list(_told_to_type(DOCS / "operations" / "keys.md"))) > 30
 
 
 def test_every_command_stands_in_the_table_of_actions() -> None:
