@@ -12,11 +12,13 @@ from sqlalchemy import delete, insert, update
 from sqlalchemy.engine import make_url
 
 from keys.keyring import KeyKind
+from keys.wrappers.keyfile import KeyFileWrapper
 from tests.conformance.counter import PHONE, Counter
 from tests.conformance.rotating import rotate
 from tests.conformance.yard import drop_key_guard
 from tests.support.sources import ROOT
-from vault.domain.errors import UnavailableError
+from vault.assembly import Sealing, change_root_key
+from vault.domain.errors import SealedError, UnavailableError
 from vault.storage import tables
 
 
@@ -92,3 +94,19 @@ def test_rows_are_put_back_by_the_statements_in_the_documentation(on_sqlite: Cou
             database.execute("DETACH copy")
     node = on_sqlite.node()
     assert on_sqlite.detokenize(token, at=node)["items"][0]["value"] == "010-1234-5678"
+
+
+def test_a_root_key_of_another_holder_is_told_with_both_and_the_next_step(on_sqlite: Counter) -> None:
+    path = on_sqlite.furnished.settings.root_key
+    path.unlink()
+    KeyFileWrapper.create(path)
+    both = r"it was sealed by key file .*fingerprint .*, and this is key file .*"
+    with pytest.raises(UnavailableError, match=both + "; if it is lost: .*--from-recovery"):
+        on_sqlite.furnished.reopen()
+
+
+def test_a_command_on_the_host_says_how_a_sealed_vault_is_opened(on_sqlite: Counter) -> None:
+    furnished = on_sqlite.furnished
+    on_sqlite.tamper(update(tables.counter).values(sealed=True))
+    with pytest.raises(SealedError, match=f"first: piivault unseal --home {furnished.settings.home}"):
+        change_root_key(furnished.settings, Sealing(), clock=furnished.clock)
