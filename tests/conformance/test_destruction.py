@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy import update
 
 from keys.keyring import KeyKind
-from keys.states import KeyState
 from tests.conformance.counter import Counter, item, phone
 from tests.support.furnished import phones
 from vault.access import staff
@@ -243,7 +242,8 @@ def test_a_planted_approval_destroys_nothing(two: Counter) -> None:
 def test_a_lookup_key_in_use_is_not_destroyed(two: Counter) -> None:
     with pytest.raises(ConflictError, match="the key is active"):
         _propose(two, kind="lookup", scope="member.phone")
-    two.change(tables.key, {"kind": "lookup", "scope": "member.phone"}, state=KeyState.DEACTIVATED.value)
+    request = two.furnished.request(two.actor("admin"))
+    two.vault.keys.rotate(request, kind="lookup", scope="member.phone")
     with pytest.raises(ConflictError, match="6 digests"):
         _propose(two, kind="lookup", scope="member.phone")
 

@@ -43,18 +43,19 @@ def damaged(
 
 
 def require_kinds(records: Sequence[KeyRecord]) -> None:
-    """Return if a key of every kind is in force. Raises UnavailableError that names those that are not."""
+    """Return if a key of every kind is in force or suspended. Raises UnavailableError: those that are not."""
     _require(records, [(kind, "") for kind in KeyKind])
 
 
 def require_scopes(records: Sequence[KeyRecord], policy: Policy) -> None:
-    """Return if a lookup key of every scope of ``policy`` is in force. Raises UnavailableError."""
+    """Return if ``policy`` has a lookup key of each scope, in force or suspended. Raises UnavailableError."""
     _require(records, [(KeyKind.LOOKUP, scope) for scope in lookup_scopes(policy)])
 
 
 def _require(records: Sequence[KeyRecord], wanted: Sequence[tuple[KeyKind, str]]) -> None:
-    active = [record for record in records if record.state is KeyState.ACTIVE]
-    there = {(record.kind, "") for record in active} | {(record.kind, record.scope) for record in active}
+    # One that is suspended is there: it refuses what needs it, and nothing else.
+    standing = [record for record in records if record.state in {KeyState.ACTIVE, KeyState.SUSPENDED}]
+    there = {(record.kind, "") for record in standing} | {(record.kind, record.scope) for record in standing}
     missing = [f"{kind.value}/{scope}" for kind, scope in wanted if (kind, scope) not in there]
     if missing:
         raise UnavailableError(f"no key is in force of: {', '.join(missing)}; {ADVICE}")
