@@ -21,7 +21,7 @@ from cli.command import MARKUP, group
 from cli.demo import command as demo
 from cli.errors import INTERRUPTED, OTHER, Failure, failure_of
 from cli.local import attesting, backups, roots, setup, verify
-from cli.memory import leave_no_core
+from cli.memory import keep_to_itself, leave_no_core
 from cli.output import Output
 from cli.remote import (
     certificates,
@@ -114,10 +114,17 @@ def run(arguments: Sequence[str]) -> int:
     return ended if isinstance(ended, int) else 0
 
 
+HOLDING: Final = frozenset({("drill", "recovery"), ("keys", "root"), ("keys", "retire"), ("unseal",)})
+"""Commands that open the root key on the host. ``init``, ``backup`` and ``restore`` do, too, and take files
+that may be pipes of the shell: who keeps to itself cannot open those, which go by way of /proc."""
+
+
 def main() -> NoReturn:
     """Run the command line and exit."""
     # Some of them hold the root key, or what somebody typed to open it.
     leave_no_core()
+    if tuple(sys.argv[1:3]) in HOLDING or tuple(sys.argv[1:2]) in HOLDING:
+        keep_to_itself()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -70,6 +70,8 @@ _RULES: Final = {
 }
 """What the error codes of KMS mean; the keys of ``_HINTS``."""
 
+_GONE: Final = "piivault keys root rotate --from-recovery"
+
 _HINTS: Final = {
     "no_credentials": (
         "unreachable",
@@ -80,7 +82,10 @@ _HINTS: Final = {
     "expired": ("denied", "the credentials are expired: renew them"),
     "key_disabled": ("key_disabled", "enable the key; if it is pending deletion, cancel that at once"),
     "key_type": ("key_type", "use a symmetric key to encrypt and decrypt (SYMMETRIC_DEFAULT)"),
-    "missing_key": ("missing_key", "correct key id and region; a deleted key is lost with all it sealed"),
+    "missing_key": (
+        "missing_key",
+        "correct key id and region; a deleted key is lost with all it sealed: " + _GONE,
+    ),
     "throttled": ("unreachable", "too many requests for this account: try again later, or raise the quota"),
     "unreachable": ("unreachable", "check region, network, proxy and VPC endpoint, then try again"),
 }

@@ -30,14 +30,17 @@ if TYPE_CHECKING:
     from pkcs11.types import Session
     from pkcs11.types import Token as Found
 
+_GONE: Final = "piivault keys root rotate --from-recovery"
+"""Moves a vault to another holder without the one before; not needed where nothing is sealed yet."""
+
 _HINTS: Final = {
     "ambiguous_key": "several secret keys have this label: rename or delete all but the right one",
     "ambiguous_token": "several tokens have this label: rename or remove all but the right one",
-    "extractable": "the key may leave the token, or once could: create another one and move to it",
+    "extractable": "the key may leave the token, or once could: create another, then " + _GONE,
     "forked": "open the root key after the fork, in the process that uses it",
-    "key_type": "the key must be AES of 256 bits and allowed to encrypt and decrypt: create another",
-    "mechanism": "the token must do CKM_AES_GCM with the IV it is given: use another token",
-    "missing_key": "create the key, or correct its label",
+    "key_type": "the key must be AES of 256 bits, to encrypt and decrypt: create another, then " + _GONE,
+    "mechanism": "the token must do CKM_AES_GCM with the IV it is given: use another token, then " + _GONE,
+    "missing_key": "correct the label, or restore the token; a new key opens nothing sealed before: " + _GONE,
     "module": "give the path of the vendor's PKCS#11 library, and check the settings of that library",
     "not_installed": 'pip install "piivault[pkcs11]"',
     "pin": "correct the PIN before you start again: every further try may lock the token",

@@ -18,17 +18,31 @@ _MODE = 0o600
 
 
 HINTS = {
-    "missing": "put it back from its copy; without one: piivault keys root rotate --from-recovery",
+    "format": "put it back from its copy, unchanged",
+    "missing": "put it back from its copy",
+    "not_regular": "put the file itself there, no link and no pipe",
     "permissions": "ask who has read it, then: chmod 600",
+    "unreadable": "the user of the vault has to own it, and its disk has to work",
     "unwritable": "it and its folder have to be writable",
 }
 
+_GONE = frozenset({"format", "missing"})
 
-def read_private(path: Path, *, what: str, limit: int) -> SecretBytes:
+
+def fault(rule: str, about: str, anew: str = "") -> WrapperUnavailableError:
+    """Return the error of a file; ``anew`` is what to do where it is gone and no copy of it is left."""
+    hint = HINTS[rule]
+    return WrapperUnavailableError(
+        rule, about, f"{hint}; without one: {anew}" if anew and rule in _GONE else hint
+    )
+
+
+def read_private(path: Path, *, what: str, limit: int, anew: str = "") -> SecretBytes:
     """Return the ``limit`` bytes or fewer in ``path``, checked on the open file so that nobody can swap it.
 
     Raises WrapperUnavailableError, about ``what`` and the path: missing,
-    not_regular, permissions, unreadable, format (longer than the limit).
+    not_regular, permissions, unreadable, format (longer than the limit). Its
+    hint says ``anew`` where the file is gone.
     """
     about = f"{what} {path}"
     try:
@@ -36,20 +50,20 @@ def read_private(path: Path, *, what: str, limit: int) -> SecretBytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         rule = "not_regular" if path.is_symlink() else "missing"
-        raise WrapperUnavailableError(rule, about, HINTS.get(rule, "")) from None
+        raise fault(rule, about, anew) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise WrapperUnavailableError("not_regular", about)
+            raise fault("not_regular", about)
         if status.st_mode & _OTHERS:
-            raise WrapperUnavailableError("permissions", about, HINTS["permissions"])
+            raise fault("permissions", about)
         content = SecretBytes(os.read(descriptor, limit + 1))
     except OSError:
-        raise WrapperUnavailableError("unreadable", about) from None
+        raise fault("unreadable", about) from None
     finally:
         os.close(descriptor)
     if len(content.expose()) > limit:
-        raise WrapperUnavailableError("format", about)
+        raise fault("format", about, anew)
     return content
 
 
@@ -107,4 +121,4 @@ def flush_directory(path: Path) -> None:
 
 
 def _unwritable(path: Path, what: str) -> WrapperUnavailableError:
-    return WrapperUnavailableError("unwritable", f"{what} {path}", HINTS["unwritable"])
+    return fault("unwritable", f"{what} {path}")

@@ -15,10 +15,11 @@ from typing import Final
 
 from keys.errors import WrapperUnavailableError
 from keys.secret import KEY_LENGTH, SecretBytes
-from keys.wrappers.files import flush_directory, read_private
+from keys.wrappers.files import fault, flush_directory, read_private
 from keys.wrappers.sealing import SealingKey
 
 MODE = 0o600
+_ANEW = "piivault keys root rotate --from-recovery"
 _LABEL = b"piivault-root-key-v1 "
 _LINE = re.compile(rb"piivault-root-key-v1 ([0-9a-f]{64})\n").fullmatch
 _FILE_LENGTH = len(_LABEL) + 2 * KEY_LENGTH + 1
@@ -82,9 +83,9 @@ class KeyFileWrapper:
 def _read(path: Path) -> SecretBytes:
     """Return the root key in ``path``."""
     # Not bound to a name: whoever reports an error from here collects locals.
-    line = _LINE(read_private(path, what="key file", limit=_FILE_LENGTH).expose())
+    line = _LINE(read_private(path, what="key file", limit=_FILE_LENGTH, anew=_ANEW).expose())
     if line is None:
-        raise WrapperUnavailableError("format", f"key file {path}")
+        raise fault("format", f"key file {path}", _ANEW)
     return SecretBytes(bytes.fromhex(line[1].decode()))
 
 

@@ -23,7 +23,7 @@ from keys.errors import DecryptionError, MalformedError, WrapperUnavailableError
 from keys.secret import SecretBytes, SecretText
 from keys.wrappers import transit
 from keys.wrappers.deadline import Deadline
-from keys.wrappers.files import read_private
+from keys.wrappers.files import fault, read_private
 from keys.wrappers.transit import Answer, refusal, unavailable
 
 CONNECT_S: Final = 5.0
@@ -275,9 +275,10 @@ def read_token(path: Path, *, what: str = "token file") -> SecretText:
 
     Raises WrapperUnavailableError: missing, not_regular, permissions, unreadable, format.
     """
-    token = transit.token_of(read_private(path, what=what, limit=transit.MAX_TOKEN + 1))
+    anew = f"write the {what.removesuffix(' file')} to it, one line, mode 0600"
+    token = transit.token_of(read_private(path, what=what, limit=transit.MAX_TOKEN + 1, anew=anew))
     if token is None:
-        raise WrapperUnavailableError("format", f"{what} {path}")
+        raise fault("format", f"{what} {path}", anew)
     return token
 
 

@@ -19,6 +19,7 @@ import typer
 from api.errors import STATUS
 from cli.errors import exit_code, known_errors
 from cli.main import build
+from keys.keyring import KeyKind
 from tests.support.sources import ROOT, python_sources
 from vault.access.roles import PERMITTED
 from vault.domain.actions import GRANTABLE, Action
@@ -244,7 +245,10 @@ STANDS_FOR = {
     "APPROVAL_ID": "apr_0123456789abcdef0123",
     "DATE": "2026-12-01",
     "EPOCH": "1",
+    "FOLDER": "/mnt/backup/2026-12-01",
+    "HOME": "/srv/piivault",
     "KIND": "authority",
+    "RECIPIENT": "age1",
     "SCOPE": "member.phone",
     "SERVICE_ID": "svc_0123456789abcdef0123",
     "STAFF_ID": "stf_0123456789abcdef0123",
@@ -269,6 +273,16 @@ def test_what_a_fault_table_says_to_type_can_be_typed(page: Path) -> None:
     short = [line for line in told if not line.startswith("piivault ")]
     assert short == []
     assert [wrong for line in told if (wrong := _wrong_with_typed(line))] == []
+
+
+def test_every_kind_of_key_goes_when_every_key_leaked() -> None:
+    page = (DOCS / "operations" / "keys.md").read_text(encoding="utf-8")
+    section = page.partition("## Every key leaked\n")[2].partition("\n## ")[0]
+    steps = [line for line in SPAN.findall(section) if line.startswith("piivault keys ")]
+    replaced = {kind for kind in KeyKind for step in steps if f"--kind {kind.value}" in step}
+    assert "piivault keys compromise EPOCH --all --reason …" in steps
+    assert "piivault keys root rotate" in steps
+    assert replaced == set(KeyKind) - {KeyKind.WRAPPING, KeyKind.TOKEN}
 
 
 def test_fault_tables_are_looked_at() -> None:

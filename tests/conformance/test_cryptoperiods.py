@@ -70,3 +70,11 @@ def test_refuses_a_period_that_is_none(line: str, field: str, rule: str) -> None
     with pytest.raises(InvalidInputError) as refused:
         Policy.parse(POLICY.read_text(encoding="utf-8") + f"\n[cryptoperiods]\n{line}\n")
     assert (refused.value.field, refused.value.rule) == (field, rule)
+
+
+def test_the_root_key_is_in_the_list_with_its_day(counter: Counter) -> None:
+    infos = counter.vault.keys.list(counter.furnished.request(counter.actor("admin")))
+    root = [info for info in infos.keys if info.kind == "root"]
+    assert [(info.version, info.state, info.light) for info in root] == [(1, "active", "green")]
+    assert root[0].due_at is not None
+    assert root[0].data_keys is None

@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from tests.conformance.counter import Counter, phone
 from tests.support.furnished import phones
-from vault.domain.errors import AccessDeniedError, ConflictError, NotFoundError
+from vault.domain.errors import AccessDeniedError, ConflictError, InvalidInputError, NotFoundError
 from vault.domain.model import Role
 from vault.rotation.jobs import JobView
 from vault.storage import tables
@@ -149,11 +149,10 @@ def test_a_value_that_does_not_open_keeps_its_digest_and_alarms(counter: Counter
     assert ("token", str(row["id"])) in counter.alarms()
 
 
-def test_a_restricted_person_is_digested_anew_too(counter: Counter) -> None:
-    """Or the old key could never end."""
+def test_a_value_under_a_state_that_was_edited_stays_behind_and_is_counted(counter: Counter) -> None:
+    """A restriction that was made in order is no such case: ``test_restriction.py``."""
     counter.token("010-1234-5678")
     _rotate(counter)
-    # A state changed behind the vault's back makes the key unusable; that row stays, and alarms.
     counter.tamper(update(tables.subject).values(state=1))
     assert _redigest(counter).failed == 1
 
@@ -187,14 +186,22 @@ def test_a_planted_job_of_no_scope_keeps_nobody_from_working(counter: Counter, s
 def test_refuses_a_scope_without_a_lookup_key(counter: Counter, scope: str) -> None:
     with pytest.raises(NotFoundError):
         _start(counter, scope)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError if scope else InvalidInputError):
         _rotate(counter, scope)
+
+
+def test_a_rotation_without_the_scope_it_needs_names_those_there_are(counter: Counter) -> None:
+    with pytest.raises(
+        InvalidInputError, match=f"scope: a lookup key is of one of .*{PHONE}.*{REFERENCES}"
+    ) as bad:
+        _rotate(counter, "")
+    assert (bad.value.field, bad.value.rule) == ("scope", "required")
 
 
 @pytest.mark.parametrize("kind", ["token", "authority", "log_mac", "session", "log_signing", "staff_data"])
 def test_every_kind_rotates_and_none_of_another_scope(counter: Counter, kind: str) -> None:
     assert _rotate(counter, "", kind=kind) == (1, 2)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError if kind == "log_signing" else InvalidInputError, match=r"such|has none"):
         _rotate(counter, "member.phone", kind=kind)
 
 

@@ -151,6 +151,7 @@ def opened(wrappers: Wrappers, row: RootRow, vault_id: bytes) -> tuple[RootKey, 
 
     Raises UnavailableError that says what to do next; its reference is the rule.
     """
+    told = ""
     try:
         wrapper = wrappers(row)
         told = wrapper.describe()
@@ -160,8 +161,22 @@ def opened(wrappers: Wrappers, row: RootRow, vault_id: bytes) -> tuple[RootKey, 
         raise UnavailableError(f"the root key cannot be used: {error}", reference=error.rule) from None
     except DecryptionError:
         why = LIKELY.get(row.kind, "it is another vault's or another version's, or the database was altered")
-        raise UnavailableError(f"root key {row.version} does not open: {why}") from None
+        raise UnavailableError(
+            f"root key {row.version} does not open: {why}{_next_step(row, told)}"
+        ) from None
     except KeysError as error:
         raise UnavailableError(f"the root key cannot be used: {error}") from None
     except InvalidInputError as error:
         raise UnavailableError(f"the root key cannot be used: {error.detail}") from None
+
+
+def _next_step(row: RootRow, told: str) -> str:
+    """Return what to do about a copy that does not open under the holder that is ``told``."""
+    if row.slot != RootSlot.LIVE.value:
+        return ""
+    compare = ""
+    if row.sealed_by not in {"", told}:
+        compare = f"; it was sealed by {row.sealed_by}, and this is {told}"
+    return (
+        f"{compare}; if it is lost: piivault drill recovery, then piivault keys root rotate --from-recovery"
+    )

@@ -7,6 +7,7 @@ the database before a decision, and a revocation on any node wins.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,12 +20,15 @@ from keys.keyring import KeyKind, KeyRecord, Keyring, KeySealer
 from keys.rootkey import RootKey, RootSlot
 from keys.states import KeyState
 from vault.access.authority import Authority
+from vault.access.keyrows import damaged, require_kinds, require_scopes
 from vault.access.roots import NOBODY, PATIENCE, Roots, in_force
 from vault.domain.errors import SealedError, TamperDetectedError, UnavailableError
 from vault.fields.base import Field
 from vault.storage.database import Connection, Counter, Database
 from vault.storage.keys import read_field_ids, read_key_dates, read_keys
 from vault.storage.roots import RootRow, read_roots
+
+LOGGER: Final = logging.getLogger("piivault")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ class Standings:
         self._lock = threading.Lock()
         self._state: Standing | Sealed = Sealed(Why.STARTING)
         self._leaving: Standing | None = None
+        self._told = ""
         self.guard: Guard = _unguarded
 
     @property
@@ -259,7 +264,25 @@ class Standings:
                 return None
             if self.sealed is not None:
                 self.guard(connection, counter, root)
-            return standing_in(connection, counter, root), counter.sealed
+            return self._standing_in(connection, counter, root), counter.sealed
+
+    def _standing_in(self, connection: Connection, counter: Counter, root: RootKey) -> Standing:
+        try:
+            standing = standing_in(connection, counter, root)
+        except UnavailableError as error:
+            if self.sealed is not None:
+                raise
+            # Anybody may be asking: the log of the process says which key.
+            self._tell(error.detail)
+            raise UnavailableError("the keys of the vault cannot be used; see the server's log") from None
+        self._told = ""
+        return standing
+
+    def _tell(self, what: str) -> None:
+        """Say what keeps this node from going on in the log of the process, once."""
+        if what != self._told:
+            LOGGER.error("%s", what)
+        self._told = what
 
 
 def standing_in(
@@ -275,8 +298,10 @@ def standing_in(
     field_ids = read_field_ids(connection)
     keyring = _unlocked(counter.vault_id, records, root, restoring=restoring)
     _require_public_halves(records, keyring)
+    require_kinds(records)
     dates = read_key_dates(connection)
     authority = Authority.load(connection, keyring, revision=counter.revision)
+    require_scopes(records, authority.policy)
     context = ValueContext(counter.vault_id)
     slots = [
         FieldSlot(field_ids[name], name, field, context.field_part(name))
@@ -317,5 +342,5 @@ def _require_public_halves(records: Sequence[KeyRecord], keyring: Keyring) -> No
 def _unlocked(vault_id: bytes, records: Sequence[KeyRecord], root: KeySealer, *, restoring: bool) -> Keyring:
     try:
         return Keyring.unlock(vault_id, records, root, restoring=restoring)
-    except KeysError:
-        raise UnavailableError("a key of the vault does not unlock") from None
+    except KeysError as error:
+        raise damaged(vault_id, records, root, error) from None

@@ -17,6 +17,7 @@ from keys.states import KeyState
 from vault.access.bootstrap import Initial
 from vault.access.bootstrap import initialise as first_people
 from vault.access.entries import HOST, Request, entry, own_origin
+from vault.access.keyrows import lookup_scopes
 from vault.access.staff import Person
 from vault.assembly.copies import both_wrappers, sealed_copies, sealing_faults
 from vault.assembly.homes import make_home, require_empty, take_away
@@ -25,7 +26,6 @@ from vault.audit.integrator import empty_tree
 from vault.audit.journal import Journal, Unit
 from vault.domain.actions import Action
 from vault.domain.errors import ConflictError, UnavailableError
-from vault.domain.references import REFERENCE_SCOPE
 from vault.policy.policy import Policy
 from vault.service.vault import system_clock
 from vault.settings import Settings, wrapper_tables
@@ -176,9 +176,6 @@ def _log(unit: Unit, initial: Initial, policy: Policy, now_us: int) -> None:
 
 
 def _new_keys(vault_id: bytes, policy: Policy, root: RootKey) -> list[KeyRecord]:
-    kinds = dict.fromkeys(field.kind for field in policy.fields.values())
-    scopes = [name for name, field in policy.fields.items() if field.type.searchable]
-    scopes += [REFERENCE_SCOPE + kind for kind in kinds]
     wanted = [
         (KeyKind.WRAPPING, ""),
         (KeyKind.TOKEN, ""),
@@ -187,6 +184,6 @@ def _new_keys(vault_id: bytes, policy: Policy, root: RootKey) -> list[KeyRecord]
         (KeyKind.SESSION, ""),
         (KeyKind.STAFF_DATA, ""),
         (KeyKind.LOG_SIGNING, LOG_NAME + vault_id.hex()),
-        *((KeyKind.LOOKUP, scope) for scope in scopes),
+        *((KeyKind.LOOKUP, scope) for scope in lookup_scopes(policy)),
     ]
     return [generate_key(kind, scope, 1, vault_id=vault_id, root=root) for kind, scope in wanted]

@@ -296,7 +296,7 @@ def _end_in_token(settings: Settings, row: RootRow) -> Ending:
     before = f"PKCS#11 token {own.text('token')}, key "
     if not row.sealed_by.startswith(before):
         return Ending(CONFIRMED)
-    pin, label = read_token(own.path("pin_file")), row.sealed_by.removeprefix(before)
+    pin, label = read_token(own.path("pin_file"), what="PIN file"), row.sealed_by.removeprefix(before)
     there = Pkcs11Wrapper.destroy_key(own.path("module"), own.text("token"), label, pin)
     return Ending("destroyed" if there else "absent")
 

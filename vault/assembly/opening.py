@@ -15,7 +15,7 @@ from vault.access.standing import Guard
 from vault.assembly.copies import reseal_all, sealed_copies
 from vault.assembly.wrapping import Ask, nobody, wrapper_of
 from vault.audit.outside import OutsideCheckpoint
-from vault.domain.errors import UnavailableError
+from vault.domain.errors import SealedError, UnavailableError
 from vault.service.vault import Vault, system_clock
 from vault.settings import Settings
 from vault.storage.database import Database
@@ -78,7 +78,11 @@ def open_with(
     """Open the vault of ``settings`` with the root key that ``roots`` gives. Raises as ``open_vault``."""
     vault = sealed_with(settings, roots, clock, passwords)
     with _closing_on_error(vault):
-        vault.standings.open()
+        try:
+            vault.standings.open()
+        except SealedError as error:
+            detail = f"{error.detail}; first: piivault unseal --home {settings.home}"
+            raise SealedError(detail) from None
     return vault
 
 

@@ -104,10 +104,9 @@ def change_root_key(  # noqa: PLR0913 - one parameter for each thing that can be
     nodes take the new one from its log index on, if their settings find what
     seals it; those that need a person for it are sealed until one unseals them.
     ``ask`` opens the old one, by its copy for recovery if that is asked for;
-    ``sealing.ask`` is asked for the new. No passphrase that has not ended
-    may seal the new one, and with ``apart`` nothing may that opens the old one
-    too. ``reason`` is kept as a sealed note. Raises UnavailableError,
-    ConflictError, InvalidInputError.
+    ``sealing.ask`` is asked for the new. No passphrase that has not ended may seal
+    it, and with ``apart`` nothing that opens the old one too. ``reason`` is kept as
+    a sealed note. Raises UnavailableError, ConflictError, InvalidInputError.
     """
     reason = normalise_note(reason, field="reason") if reason else ""
     files: list[Path] = []

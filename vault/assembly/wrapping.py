@@ -197,7 +197,7 @@ def _token(own: Table, unwrap: Unwrap) -> SecretText:
 
 def _pkcs11(settings: Settings, _ask: Ask) -> KeyWrapper:
     own = Table(settings, "pkcs11")
-    pin = read_token(own.path("pin_file"))
+    pin = read_token(own.path("pin_file"), what="PIN file")
     return Pkcs11Wrapper(own.path("module"), own.text("token"), own.text("key"), pin)
 
 

@@ -10,11 +10,13 @@ sign checkpoints, beside the new one, until it is destroyed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from keys.keyring import MAX_KEY_VERSION, KeyKind, KeyRecord, generate_key, open_signing_key
+from keys.keyring import MAX_KEY_VERSION, SCOPED, KeyKind, KeyRecord, generate_key, open_signing_key
+from keys.rootkey import RootSlot
 from keys.signing import SigningKey
 from keys.states import KeyState, require_transition
 from keys.tokens import MAX_TOKEN_KEY_VERSION
@@ -22,11 +24,12 @@ from vault.access.changes import Attempt, Change, Changes, Made
 from vault.access.entries import Request
 from vault.access.standing import Standing
 from vault.domain.actions import Action
-from vault.domain.errors import ConflictError, NotFoundError
+from vault.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from vault.rotation.names import named, require_scope
 from vault.rotation.periods import Due, Light, due_dates
 from vault.storage import keys as rows
 from vault.storage.database import Connection
+from vault.storage.roots import read_roots
 
 _HIGHEST: Final = {KeyKind.TOKEN: MAX_TOKEN_KEY_VERSION}
 """Last versions, where a format has few."""
@@ -75,6 +78,7 @@ def rotate(
 
     def act(attempt: Attempt) -> Change[Rotated]:
         records = [record for record in rows.read_keys(attempt.connection) if record.kind is kind]
+        _require_fitting(kind, scope, records)
         old = next((record for record in records if _is_meant(record, scope)), None)
         if old is None:
             raise NotFoundError("there is no such key in force")
@@ -96,6 +100,15 @@ def rotate(
         return Change(Rotated(old.version, new.version), said, revises=True)
 
     return changes.make(request, Action.KEY_ROTATE, act, target=target)
+
+
+def _require_fitting(kind: KeyKind, scope: str, records: Sequence[KeyRecord]) -> None:
+    """Raise InvalidInputError for a scope too many, or one too few; ``records`` are those of ``kind``."""
+    if scope and kind not in SCOPED:
+        raise InvalidInputError(f"scope: a {kind.value} key has none", field="scope", rule="not_scoped")
+    if kind is KeyKind.LOOKUP and not scope:
+        known = ", ".join(sorted({record.scope for record in records if record.state is KeyState.ACTIVE}))
+        raise InvalidInputError(f"scope: a lookup key is of one of {known}", field="scope", rule="required")
 
 
 def _is_meant(record: KeyRecord, scope: str) -> bool:
@@ -122,7 +135,7 @@ def list_keys(connection: Connection, standing: Standing, now_us: int) -> list[K
     return [
         _info(record, dates[record.name], counts, due.get(record.name))
         for record in rows.read_keys(connection)
-    ]
+    ] + _root(connection, due)
 
 
 def _move(attempt: Attempt, record: KeyRecord, state: KeyState) -> None:
@@ -143,6 +156,26 @@ def _info(record: KeyRecord, dates: tuple[int, int], counts: dict[int, int], due
         due_at=None if due is None else _moment(due.at_us),
         light=None if due is None else due.light,
     )
+
+
+def _root(connection: Connection, due: Mapping[str, Due]) -> list[KeyInfo]:
+    """Return the root key in force: its state is that of its copy for daily use."""
+    return [
+        KeyInfo(
+            kind="root",
+            scope="",
+            version=row.version,
+            state=row.state,
+            created_at=_moment(row.created_at),
+            changed_at=_moment(row.created_at),
+            data_keys=None,
+            due_at=None if late is None else _moment(late.at_us),
+            light=None if late is None else late.light,
+        )
+        for row in read_roots(connection)
+        if (row.slot, row.state) == (RootSlot.LIVE.value, "active")
+        for late in [due.get(f"root//{row.version}")]
+    ]
 
 
 def _moment(at_us: int) -> str:

@@ -29,6 +29,7 @@ from vault.access.entries import Request
 from vault.access.grants import Proposed, Terms
 from vault.access.identities import SECOND_US
 from vault.access.invitations import Invited
+from vault.access.keyrows import lookup_scopes
 from vault.access.logins import Logins, Opened
 from vault.access.password_rules import PasswordRules
 from vault.access.roots import Roots
@@ -93,13 +94,15 @@ roles = ["team:ethics"]
 reason = "optional"
 """
 
-KINDS = (
-    KeyKind.WRAPPING,
-    KeyKind.TOKEN,
-    KeyKind.AUTHORITY,
-    KeyKind.LOG_MAC,
-    KeyKind.SESSION,
-    KeyKind.STAFF_DATA,
+KEYS = (
+    (KeyKind.WRAPPING, ""),
+    (KeyKind.TOKEN, ""),
+    (KeyKind.AUTHORITY, ""),
+    (KeyKind.LOG_MAC, ""),
+    (KeyKind.SESSION, ""),
+    (KeyKind.STAFF_DATA, ""),
+    (KeyKind.LOG_SIGNING, "piivault/test"),
+    *((KeyKind.LOOKUP, scope) for scope in lookup_scopes(Policy.parse(POLICY))),
 )
 
 
@@ -108,7 +111,7 @@ def origin(address: str = DESK) -> Origin:
 
 
 def new_keys(root: RootKey, version: int = 1) -> list[KeyRecord]:
-    made = [generate_key(kind, "", version, vault_id=VAULT_ID, root=root) for kind in KINDS]
+    made = [generate_key(kind, scope, version, vault_id=VAULT_ID, root=root) for kind, scope in KEYS]
     return [KeyRecord(key.kind, key.scope, key.version, KeyState.ACTIVE, key.wrapped) for key in made]
 
 
