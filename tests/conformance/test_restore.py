@@ -297,6 +297,29 @@ def test_a_raw_copy_is_not_served_until_it_is_settled(yard: Yard) -> None:
         yard.restore_raw(yard.settings)
 
 
+def test_a_node_whose_database_goes_back_under_it_serves_nothing_any_more(yard: Yard) -> None:
+    yard.counter.token(KEPT)
+    yard.counter.verify_log()
+    rows = yard.raw_copy()
+    erased = yard.counter.token(ERASED)
+    do(yard, "erase", erased)
+    yard.counter.verify_log()
+    newest = yard.raw_copy()
+    node = open_to_serve(yard.settings)
+    node.upkeep.round()
+    assert (node.upkeep.health.trouble, node.is_sealed) == ("", False)
+    yard.put_back(rows, yard.settings.database_url)
+    node.upkeep.round()
+    assert (node.upkeep.health.trouble, node.is_sealed) == ("tamper_detected", True)
+    node.upkeep.round()
+    assert (node.upkeep.health.trouble, node.is_sealed) == ("tamper_detected", True)
+    assert yard.counter.alarms() != []
+    yard.put_back(newest, yard.settings.database_url)
+    node.upkeep.round()
+    assert not node.is_sealed
+    node.close()
+
+
 def test_a_raw_copy_that_has_grown_again_is_not_served_either(yard: Yard) -> None:
     yard.counter.token(KEPT)
     yard.counter.verify_log()
