@@ -53,9 +53,10 @@ def _summary(view: CertificateView) -> dict[str, Any]:
     return {
         "id": view.id,
         "tombstone": view.seq,
-        "subject": view.facts["subject"],
-        "ground": view.facts["ground"],
-        "log_index": view.facts["log_index"],
-        "decided_at": moment(view.facts["at_us"]),
+        "subject": view.facts.get("subject"),
+        "ground": view.facts.get("ground"),
+        "log_index": view.facts.get("log_index"),
+        "decided_at": moment(view.facts["at_us"]) if view.verifies else None,
+        "verifies": view.verifies,
         "signed": view.note is not None,
     }

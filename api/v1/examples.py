@@ -60,6 +60,7 @@ _CERTIFICATE: Final[dict[str, Any]] = {
     "ground": "subject_request",
     "log_index": 812,
     "decided_at": NOW,
+    "verifies": True,
     "signed": True,
 }
 

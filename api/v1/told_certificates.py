@@ -10,10 +10,12 @@ class CertificateSummary(Answer, frozen=True):
 
     id: str
     tombstone: int
-    subject: str
-    ground: str
-    log_index: int
-    decided_at: str
+    subject: str | None
+    ground: str | None
+    log_index: int | None
+    decided_at: str | None
+    verifies: bool
+    """Whether the row is the vault's own. If not, nothing of it is told in a list, and there is an alarm."""
     signed: bool
     """Whether the tombstone is outside the database; seconds after the erasure it is."""
 

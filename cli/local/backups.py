@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -111,8 +111,8 @@ def backup(  # noqa: PLR0913 - an option for each thing that can be chosen
     """Write a backup of the vault, which may be in use meanwhile.
 
     Values and keys are two files, each sealed to its own recipients (age):
-    whoever opens one of them alone has nothing. What seals the root key is in
-    neither; keep that apart from both.
+    whoever opens one of them alone has no value and no key. What seals the
+    root key is in neither; keep that apart from both.
     """
     from vault.assembly import Settings
     from vault.assembly.backups import Unlocking
@@ -202,7 +202,7 @@ def _tell(out: Output, restored: Restored, *, given: bool) -> None:
     gap = restored.gap
     if restored.own_tombstones:
         out.note(
-            "WARNING: the tombstones are those that lay beside the copy. Whoever was erased after they were"
+            "WARNING: the tombstones tell of nothing after the copy. Whoever was erased after they were"
             " written IS BACK. If a newer copy of log/tombstones exists anywhere, restore again with"
             " --tombstones."
         )
@@ -218,8 +218,10 @@ def _tell(out: Output, restored: Restored, *, given: bool) -> None:
                 "ended": dict(restored.ended),
                 "undigested": restored.undigested,
                 "officer": restored.officer,
+                "unanswered": list(restored.unanswered),
                 "gap": None if gap is None else {"log": gap.log, "from": gap.start, "to": gap.stop},
                 "tombstones_given": given,
+                "tombstones_newer": not restored.own_tombstones,
             }
         )
         return
@@ -227,6 +229,8 @@ def _tell(out: Output, restored: Restored, *, given: bool) -> None:
     out.line(f"Done again: {_counts(restored.replayed)}. Ended or waiting: {_counts(restored.ended)}.")
     if restored.undigested:
         out.line(f"{restored.undigested:,} values did not open, and are not found by search.")
+    if restored.unanswered:
+        out.line(f"Erasures that waited, to be proposed again: {', '.join(restored.unanswered)}.")
     if gap is not None:
         out.line(f"Accepted gap: entries {gap.start} to {gap.stop - 1} of {gap.log}.")
     out.line(f"The log goes on from {restored.log_before} as:\n  {restored.log_key}")
@@ -267,7 +271,7 @@ def _vouch(out: Output, descriptor: int | None) -> Vouch:
     """Return what asks both people: a file descriptor, else the terminal."""
     from vault.assembly.backups import shown
 
-    lines = None if descriptor is None else iter(_lines(descriptor))
+    lines = None if descriptor is None else _lines(descriptor)
 
     def ask(question: str, *, secret: bool = False) -> str:
         if lines is not None:
@@ -288,10 +292,12 @@ def _vouch(out: Output, descriptor: int | None) -> Vouch:
     return one
 
 
-def _lines(descriptor: int) -> list[str]:
+def _lines(descriptor: int) -> Iterator[str]:
+    """Yield lines as they are asked for: a code is not good for as long as a restore may take."""
     try:
         with os.fdopen(os.dup(descriptor), "r", encoding="utf-8") as file:
-            return file.read().splitlines()
+            while line := file.readline():
+                yield line.rstrip("\r\n")
     except (OSError, UnicodeDecodeError):
         raise InvalidInputError(
             "the file descriptor cannot be read", field="--credentials-fd", rule="unreadable"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,11 +46,11 @@ def list_certificates(
         (
             (
                 item["id"],
-                item["subject"],
-                item["ground"],
-                moment(item["decided_at"]),
-                item["log_index"],
-                "yes" if item["signed"] else "not yet",
+                item["subject"] or "",
+                item["ground"] or "",
+                moment(item["decided_at"]) if item["verifies"] else "",
+                item["log_index"] if item["verifies"] else "",
+                _state(item),
             )
             for item in answer.body["items"]
         ),
@@ -58,6 +58,12 @@ def list_certificates(
     )
     if answer.body.get("next") is not None:
         out.note(f"more: --before {answer.body['next']}")
+
+
+def _state(item: dict[str, Any]) -> str:
+    if not item["verifies"]:
+        return "does not verify"
+    return "yes" if item["signed"] else "not yet"
 
 
 def show(

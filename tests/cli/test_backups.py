@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from cli.local.backups import _vouch
+from cli.output import Output
 from keys.recipients import new_identity
 from tests.cli.conftest import Command
 from tests.support.furnished import POLICY
+from vault.assembly.backups import Gap
+from vault.domain.model import Role
 
 PEOPLE = ("--administrator", "mina:김민아", "--officer", "jun:박준")
 
@@ -99,3 +103,26 @@ def test_identities_that_cannot_be_read_are_named(command: Command, home: Path, 
     ran = command("restore", tmp_path / "copy", "--home", new, "--tombstones", tmp_path / "none")
     assert ran.code == 2
     assert not new.exists()
+
+
+def test_what_the_officer_shows_is_read_when_they_are_asked(tmp_path: Path) -> None:
+    """Up to then a code would have become too old."""
+    path = tmp_path / "credentials"
+    path.write_text("admin\nsecret\n111111\n")
+    with path.open() as file:
+        vouch = _vouch(Output(as_json=True), file.fileno())
+        gap = Gap("log", 1, 2)
+        assert vouch(gap, Role.ADMINISTRATOR).totp_code == "111111"
+        with path.open("a") as more:
+            more.write("officer\nsecret\n222222\n")
+        shown = vouch(gap, Role.OFFICER)
+    assert (shown.login, shown.totp_code) == ("officer", "222222")
+
+
+def test_a_place_that_cannot_be_written_is_named_with_the_reason(
+    command: Command, home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    recipient = identity(tmp_path, "both.txt")[1]
+    ran = command("backup", tmp_path / "file" / "copy", "--home", home, "--to", recipient)
+    assert (ran.code, "Not a directory" in ran.err) == (7, True), ran.err

@@ -25,6 +25,7 @@ SUMMARY = {
     "ground": "subject_request",
     "log_index": 812,
     "decided_at": "2026-12-01T09:00:00+00:00",
+    "verifies": True,
     "signed": True,
 }
 
@@ -45,10 +46,13 @@ def served(command: Command, answer: dict[str, Any], *arguments: object) -> Any:
 
 def test_list_shows_a_page_and_where_it_goes_on(command: Command) -> None:
     waiting = {**SUMMARY, "id": "crt_1", "signed": False}
-    ran, _ = served(command, {"items": [SUMMARY, waiting], "next": 7}, "list")
+    nothing = dict.fromkeys(("subject", "ground", "log_index", "decided_at"))
+    altered = {**SUMMARY, **nothing, "id": "crt_2", "verifies": False, "signed": False}
+    ran, _ = served(command, {"items": [SUMMARY, waiting, altered], "next": 7}, "list")
     assert ran.code == 0
     assert ID in ran.out
     assert "not yet" in ran.out
+    assert "does not verify" in ran.out
     assert "--before 7" in ran.err
 
 

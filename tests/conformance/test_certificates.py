@@ -218,6 +218,20 @@ def test_altered_certificate_is_not_shown_and_alarms(counter: Counter, meddle: A
     assert (table, row["id"]) in counter.alarms()
 
 
+def test_altered_certificate_hides_no_other_in_the_list(counter: Counter) -> None:
+    for at in range(3):
+        leave(counter, subject=SUBJECT + at, facts=FACTS)
+    round_of(counter.vault)
+    counter.tamper(
+        update(tables.certificate).where(tables.certificate.c.seq == 1).values(facts='{"at_us":0}')
+    )
+    request = counter.furnished.request(counter.actor("officer"))
+    found = list_certificates(counter.vault.changes, request, 1 << 30)
+    assert [(one.seq, one.verifies) for one in found] == [(2, True), (1, False), (0, True)]
+    assert (found[1].facts, found[1].note) == ({}, None)
+    assert ("certificate", found[1].id) in counter.alarms()
+
+
 # Reading them
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import insert
 
 from keys.secret import SecretText
 from tests.conformance.counter import PHONE, Counter
+from tests.conformance.keeper import Keeper
 from tests.conformance.stones import filed, round_of
 from tests.conformance.suspicion import generations, resume, suspend, values_of
 from tests.conformance.test_public_keys import without_keys
@@ -237,6 +238,28 @@ def test_a_planted_invitation_does_not_keep_a_backup_from_being_restored(yard: Y
         assert counter.detokenize(token)["items"][0]["value"] == KEPT
 
 
+def test_tombstones_from_before_the_backup_tell_of_nobody_erased_since(yard: Yard) -> None:
+    """They were given, and verify; still the warning has to come."""
+    yard.counter.verify_log()
+    older = outside(yard, "older")
+    erased_since_a_backup(yard)
+    restored = yard.restore(tombstones=older["tombstones"])
+    assert restored.own_tombstones
+    with yard.opened(restored.home) as counter:
+        assert dict(counter.entry(restored.log_index).target)["tombstones.newer"] == "no"
+
+
+def test_an_erasure_that_waited_is_named_since_a_restore_refuses_it(yard: Yard) -> None:
+    keeper = Keeper(yard.counter)
+    subject, _ = keeper.somebody(ERASED)
+    approval = keeper.propose("erase", subject).approval_id
+    yard.backup()
+    restored = yard.restore()
+    assert restored.unanswered == (subject,)
+    with yard.opened(restored.home) as counter:
+        assert dict(counter.entry(restored.log_index).target)["unanswered.1"] == approval
+
+
 def test_tombstones_that_were_cut_are_refused_whoever_vouches(yard: Yard) -> None:
     erased_since_a_backup(yard)
     options = outside(yard)
@@ -449,6 +472,29 @@ def test_a_raw_copy_is_not_served_until_it_is_settled(yard: Yard) -> None:
         yard.restore_raw(yard.settings)
 
 
+def test_a_node_whose_database_goes_back_under_it_serves_nothing_any_more(yard: Yard) -> None:
+    yard.counter.token(KEPT)
+    yard.counter.verify_log()
+    rows = yard.raw_copy()
+    erased = yard.counter.token(ERASED)
+    do(yard, "erase", erased)
+    yard.counter.verify_log()
+    newest = yard.raw_copy()
+    node = open_to_serve(yard.settings)
+    node.upkeep.round()
+    assert (node.upkeep.health.trouble, node.is_sealed) == ("", False)
+    yard.put_back(rows, yard.settings.database_url)
+    node.upkeep.round()
+    assert (node.upkeep.health.trouble, node.is_sealed) == ("tamper_detected", True)
+    node.upkeep.round()
+    assert (node.upkeep.health.trouble, node.is_sealed) == ("tamper_detected", True)
+    assert yard.counter.alarms() != []
+    yard.put_back(newest, yard.settings.database_url)
+    node.upkeep.round()
+    assert not node.is_sealed
+    node.close()
+
+
 def test_a_raw_copy_that_has_grown_again_is_not_served_either(yard: Yard) -> None:
     yard.counter.token(KEPT)
     yard.counter.verify_log()
@@ -464,8 +510,44 @@ def test_a_raw_copy_that_has_grown_again_is_not_served_either(yard: Yard) -> Non
             counter.show(counter.token("010-1234-0000"))
     with pytest.raises(TamperDetectedError, match="piivault restore --raw"):
         open_to_serve(yard.settings)
-    yard.restore_raw(yard.settings)
+    first = yard.restore_raw(yard.settings)
     open_to_serve(yard.settings).close()
+    require_kept_aside(yard, first.log_before)
+    # And once more: what the first restore kept stays.
+    yard.put_back(rows, yard.settings.database_url)
+    with pytest.raises(TamperDetectedError, match=r"piivault restore \(--raw .* --log-key"):
+        open_to_serve(yard.settings)
+    yard.restore_raw(yard.settings, log_keys=(first.log_key,))
+    require_kept_aside(yard, first.log_before, first.log_key.partition("+")[0])
+
+
+def test_a_raw_copy_on_which_others_were_erased_since_is_refused_with_the_way_out(yard: Yard) -> None:
+    first, second = yard.counter.token(ERASED), yard.counter.token(KEPT)
+    yard.counter.verify_log()
+    rows = yard.raw_copy()
+    do(yard, "erase", first)
+    yard.counter.verify_log()
+    yard.counter.vault.close()
+    yard.put_back(rows, yard.settings.database_url)
+    with yard.opened(yard.furnished.home) as counter:
+        yard.counter = counter
+        do(yard, "erase", second)
+    with pytest.raises(TamperDetectedError, match="as it was before anybody was erased on it"):
+        yard.restore_raw(yard.settings, vouch=yard.vouchers())
+    yard.put_back(rows, yard.settings.database_url)
+    assert yard.restore_raw(yard.settings).replayed == {"erase": 1}
+
+
+def require_kept_aside(yard: Yard, *logs: str) -> None:
+    """Return if there is a checkpoint of each of ``logs`` beside the one in force, and named after it."""
+    kept = {
+        path: path.read_text().splitlines()[:2]
+        for path in yard.settings.checkpoint.parent.glob("checkpoint.of-*")
+    }
+    assert sorted(log for log, _ in kept.values()) == sorted(logs)
+    assert all(
+        path.name.endswith(f".of-{log.replace('/', '-')}-{size}") for path, (log, size) in kept.items()
+    )
 
 
 def test_a_copy_of_a_sealed_vault_is_settled_and_stays_sealed(yard: Yard) -> None:

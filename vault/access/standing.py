@@ -83,7 +83,7 @@ class Why(StrEnum):
     UNREACHABLE = "unreachable"
     """The root key's holder does not answer; it is asked again every few seconds."""
     FAILED = "failed"
-    """The root key's holder answers, and the root key does not open; the server's log says more."""
+    """The holder answers and the root key does not open, or the database went back: see the server's log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,9 @@ _WAITED_FOR: Final = frozenset({*_WHY, PATIENCE})
 OpenRoot = Callable[[RootRow, bytes], RootKey]
 """From a sealed copy and the vault id to the root key. Raises UnavailableError."""
 
+
+WENT_BACK: Final = "went_back"
+"""What the error of a guard refers to when the database is older than what was seen outside of it."""
 
 Guard = Callable[[Connection, Counter, RootKey], None]
 """Looks at the database before a process opens. Raises what keeps it sealed."""
@@ -205,6 +208,27 @@ class Standings:
                         raise
                     self._seal(held, Why.WAITING)
             return self.current
+
+    def give_up_if_behind(self) -> bool:
+        """Hold no keys any more if the guard finds that the database went back under this process; say so.
+
+        It opens by itself once the guard lets it. What else the guard finds seals nothing.
+        """
+        with self._lock:
+            if isinstance(self._state, Sealed):
+                return False
+            with self._database.reading() as connection:
+                counter = self._database.counter(connection)
+                root = self.roots.open(in_force(read_roots(connection), RootSlot.LIVE), counter.vault_id)
+                try:
+                    self.guard(connection, counter, root)
+                except TamperDetectedError as error:
+                    if error.reference != WENT_BACK:
+                        return False
+                    self._state = Sealed(Why.FAILED)
+                    self.roots.drop()
+                    return True
+            return False
 
     def take_leaving(self) -> Standing | None:
         """Return, once, the standing that a seal has ended: for the last entries of the log alone."""

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -102,9 +103,11 @@ class Restored:
     undigested: int
     officer: str
     """Login of the one person who is active; empty where the copy has no officer, and nobody waits."""
+    unanswered: tuple[str, ...]
+    """Ids of subjects whose erasure waited for the officer: it is to be proposed again."""
     gap: Gap | None
     own_tombstones: bool
-    """Whether the tombstones came from beside a backup: then nothing later than it is known."""
+    """Whether the tombstones tell of nothing after a backup, those that were given included."""
 
 
 def backup(
@@ -193,7 +196,7 @@ def restore(
         except BaseException:
             take_away(made_here)
             raise
-        return _finish(settings, database, settled, options, own_tombstones=options.tombstones is None)
+        return _finish(settings, database, settled, options, own_tombstones=not settled.newer)
 
 
 @contextmanager
@@ -233,7 +236,7 @@ def restore_raw(settings: Settings, *, options: Options = Options()) -> Restored
         _keep(settings, settled.carried)
         with suppress(FileNotFoundError):
             # The new log's first checkpoint takes its place; this one stays as evidence.
-            settings.checkpoint.rename(_beside(settings.checkpoint, settled.done.new.before))
+            settings.checkpoint.rename(_beside(settings.checkpoint))
         return _finish(settings, database, settled, options, own_tombstones=False)
 
 
@@ -276,6 +279,7 @@ def _finish(
         ended=done.ended,
         undigested=done.undigested,
         officer="" if done.stays is None else done.stays.row.login,
+        unanswered=tuple(one.subject for one in done.unanswered),
         gap=settled.gap,
         own_tombstones=own_tombstones,
     )
@@ -350,8 +354,12 @@ def _identities(files: Sequence[SecretText]) -> Identities:
         raise InvalidInputError(detail, field="--identity", rule=error.rule) from None
 
 
-def _beside(path: Path, log: str) -> Path:
-    return path.with_name(f"{path.name}.of-{log.replace('/', '-')}")
+def _beside(path: Path) -> Path:
+    """Return a name that nothing has yet for a checkpoint that was verified: of its own log and size."""
+    log, size = path.read_text(encoding="utf-8").splitlines()[:2]
+    name = f"{path.name}.of-{log.replace('/', '-')}-{size}"
+    names = (path.with_name(name if at == 0 else f"{name}.{at}") for at in count())
+    return next(one for one in names if not one.exists())
 
 
 def _micros(now: datetime) -> int:

@@ -51,6 +51,8 @@ class Seen:
     tombstones: Path
     """The file that reaches furthest."""
     reading: Reading
+    newer: bool
+    """Whether it tells of more of the log than the copy and what lies beside it."""
     gap: Gap | None
 
 
@@ -67,11 +69,13 @@ def look(
     trusted = [*keys, *outside.keys]
     path, reading, reach = _furthest(outside, trusted)
     # The copy knows of everything that its own log has.
-    known = max((generation(log), size), reach)
+    own = (generation(log), size)
+    known = max(own, reach)
+    newer = reach > max(own, _reach_beside(outside, trusted))
     if newest is None or (generation(newest.origin), newest.size) <= known:
-        return Seen(newest, path, reading, None)
+        return Seen(newest, path, reading, newer, None)
     start = known[1] if generation(newest.origin) == known[0] else 0
-    return Seen(newest, path, reading, Gap(newest.origin, start, newest.size))
+    return Seen(newest, path, reading, newer, Gap(newest.origin, start, newest.size))
 
 
 def count_tombstones(outside: Outside, keys: Sequence[NoteKey]) -> int:
@@ -87,6 +91,13 @@ def _furthest(outside: Outside, keys: Sequence[NoteKey]) -> tuple[Path, Reading,
         with suppress(TamperDetectedError):
             found.append(_read(path, keys))
     return max(found, key=lambda one: one[2])
+
+
+def _reach_beside(outside: Outside, keys: Sequence[NoteKey]) -> Reach:
+    """Return how far the last file reaches, beside the copy. One that does not verify tells nothing."""
+    with suppress(TamperDetectedError):
+        return _read(outside.tombstones[-1], keys)[2]
+    return 0, 0
 
 
 def _read(path: Path, keys: Sequence[NoteKey]) -> tuple[Path, Reading, Reach]:
@@ -111,5 +122,7 @@ def _opened(path: Path, keys: Sequence[NoteKey]) -> Checkpoint:
         except NoteError:
             continue
     raise TamperDetectedError(
-        f"{path} is no checkpoint of this vault's log; if its key is newer than the copy, give --log-key"
+        f"{path} is no checkpoint of a log that this copy knows. If a restore or a new log key has begun it"
+        " since, the database is older: stop every node, and run piivault restore (--raw for a"
+        " database that was put back) with --log-key"
     )

@@ -66,7 +66,10 @@ def _require_same(attempt: Attempt, stones: Sequence[Tombstone]) -> int:
             stone = stones[row.seq] if row.seq < len(stones) else None
             if row.seq != known or (stone is not None and told != _told(stone)):
                 raise TamperDetectedError(
-                    "the tombstone file is not that of these rows", reference=str(row.seq)
+                    f"the tombstone file is not that of these rows: their act {row.seq} is another,"
+                    f" that of entry {row.log_index} of their log. Take the copy as it was before anybody was"
+                    " erased on it, settle that, and erase those people again",
+                    reference=str(row.seq),
                 )
             known += 1
     return known

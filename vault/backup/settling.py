@@ -33,6 +33,7 @@ from vault.backup.replaying import replay
 from vault.backup.sets import Progress
 from vault.backup.standstill import agreed_size
 from vault.backup.staying import have_wait, who_stays
+from vault.backup.unanswered import Unanswered, unanswered_erasures
 from vault.backup.voiding import void
 from vault.domain.actions import Action
 from vault.domain.errors import ApprovalRequiredError
@@ -45,6 +46,9 @@ from vault.tokens.rowids import PARTITIONS
 
 SKIPPED: Final = 1 << 32
 """Row ids left out in each partition: more than anybody was given since the copy."""
+
+TOLD: Final = 100
+"""So many erasures that waited are named in the entry; ``ended.approvals`` counts all."""
 
 Vouch = Callable[[Gap, Role], Shown]
 """Asks the person of a role, who is present, to vouch for a gap."""
@@ -77,6 +81,7 @@ class Done:
     undigested: int
     stays: StaffMember | None
     """The officer who is active; everybody else waits for them."""
+    unanswered: tuple[Unanswered, ...]
 
     def told(self) -> dict[str, str]:
         """Return what the log says of it."""
@@ -84,6 +89,7 @@ class Done:
         if self.stays is not None:
             said["stays"] = self.stays.row.id
         said |= {f"replayed.{act}": str(count) for act, count in self.replayed.items()}
+        said |= {f"unanswered.{at}": one.approval for at, one in enumerate(self.unanswered[:TOLD], 1)}
         return said | {f"ended.{what}": str(count) for what, count in self.ended.items()}
 
 
@@ -94,6 +100,8 @@ class Settled:
     log_index: int
     done: Done
     gap: Gap | None
+    newer: bool
+    """Whether the tombstones told of more than the copy and what lay beside it."""
     carried: Carried
     """The tombstone file of the new log's home."""
 
@@ -132,7 +140,7 @@ def settle(
             set_sealed(connection)
         index = unit.indexes[0]
         carried = carry(connection, seen.tombstones, trusted, signing.signer, size=index + 1)
-    return Settled(index, done, seen.gap, carried)
+    return Settled(index, done, seen.gap, seen.newer, carried)
 
 
 def _make_good(
@@ -147,6 +155,7 @@ def _make_good(
     """Do everything but the entry. A raw copy has its digests."""
     connection = attempt.connection
     replayed = replay(attempt, seen.reading.tombstones)
+    unanswered = unanswered_erasures(attempt)
     ended = void(attempt)
     if stays is not None:
         ended["staff"] = have_wait(attempt, stays)
@@ -154,12 +163,13 @@ def _make_good(
     undigested = 0 if terms.source is None else make_digests(connection, standing, terms.progress)
     above = max((newlog.generation(key.name) for key in terms.outside.keys), default=0)
     new = newlog.begin(connection, attempt.keyring, root, above=above, now_us=attempt.now_us)
-    return Done(new, replayed, ended, undigested, stays)
+    return Done(new, replayed, ended, undigested, stays, unanswered)
 
 
 def _accounted(seen: Seen) -> dict[str, str]:
     """Return what the log says of what was known outside."""
     known = {"tombstones": str(len(seen.reading.tombstones))}
+    known["tombstones.newer"] = "yes" if seen.newer else "no"
     if seen.checkpoint is not None:
         known |= {"seen.log": seen.checkpoint.origin, "seen.size": str(seen.checkpoint.size)}
         known["seen.root"] = seen.checkpoint.root.hex()

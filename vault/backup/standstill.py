@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from keys.rootkey import RootKey
+from vault.access.standing import WENT_BACK
 from vault.audit.note import Checkpoint, NoteError, NoteKey, open_checkpoint
 from vault.backup.newlog import generation, log_signers, public
 from vault.backup.outside import Outside, count_tombstones, newest_checkpoint
@@ -31,7 +32,7 @@ def require_in_step(connection: Connection, counter: Counter, root: RootKey, out
     Raises TamperDetectedError that names the command to run.
     """
     if _is_behind(connection, counter, root, outside):
-        raise TamperDetectedError(BEHIND)
+        raise TamperDetectedError(BEHIND, reference=WENT_BACK)
 
 
 def require_behind(connection: Connection, counter: Counter, root: RootKey, outside: Outside) -> None:

@@ -107,8 +107,9 @@ def write_backup(
             rows=counts,
         )
         _seal_off(writer, partial, target, manifests.written(manifest, keyring.signer))
-    except OSError:
-        raise UnavailableError(f"the backup cannot be written to {target}") from None
+    except OSError as error:
+        reason = error.strerror or "the disk failed"
+        raise UnavailableError(f"the backup cannot be written to {target}: {reason}") from None
     finally:
         with suppress(OSError):
             shutil.rmtree(partial)

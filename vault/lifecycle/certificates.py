@@ -38,14 +38,16 @@ _ID: Final = re.compile("crt_[0-9a-f]{20}").fullmatch
 
 @dataclass(frozen=True, slots=True)
 class CertificateView:
-    """A certificate as it is shown. ``facts`` are those of the erasure's transaction."""
+    """A certificate as it is shown."""
 
     id: str
     seq: int
     """Number of its tombstone."""
     facts: dict[str, Any]
+    """Those of the erasure's transaction; none where the row does not verify, in a list."""
     note: str | None
     """The signed text; None until the tombstone is outside the database."""
+    verifies: bool = True
 
 
 class Issuing:
@@ -108,12 +110,12 @@ class _Waiting:
 def list_certificates(changes: Changes, request: Request, before: int) -> list[CertificateView]:
     """Return up to ``PAGE`` certificates of tombstones below number ``before``, the newest first. Logged.
 
-    Raises AccessDeniedError, TamperDetectedError.
+    A row that does not verify hides no other: it is listed as that, with an alarm. Raises AccessDeniedError.
     """
 
     def look(connection: Connection, standing: Standing) -> list[CertificateView]:
         found = stored.certificates_before(connection, before, PAGE)
-        return [_view(changes, standing, row, request.now_us) for row in found]
+        return [_listed(changes, standing, row, request.now_us) for row in found]
 
     return changes.observe(request, Action.CERTIFICATE_LIST, look).value
 
@@ -130,6 +132,14 @@ def show_certificate(changes: Changes, request: Request, certificate_id: str) ->
     # What a caller made up is no code of the log.
     target = {"certificate": certificate_id} if _ID(certificate_id) else {}
     return changes.observe(request, Action.CERTIFICATE_SHOW, look, target=target).value
+
+
+def _listed(changes: Changes, standing: Standing, row: CertificateRow, now_us: int) -> CertificateView:
+    try:
+        return _view(changes, standing, row, now_us)
+    except TamperDetectedError:
+        # Its id is what somebody wrote there.
+        return CertificateView(row.id if _ID(row.id) else "", row.seq, {}, None, verifies=False)
 
 
 def _view(changes: Changes, standing: Standing, row: CertificateRow, now_us: int) -> CertificateView:

@@ -121,7 +121,7 @@ class Upkeep:
         if changes.standings.sealed is None:
             troubles += [
                 self._try(partial(changes.strangers.flush, everything=last), now_us),
-                self._try(self._integrate, now_us),
+                self._after(self._try(self._integrate, now_us), now_us),
                 self._try(self._certify, now_us),
                 self._try(self._publish, now_us),
                 self._try(self._sweep, now_us),
@@ -179,6 +179,17 @@ class Upkeep:
             LOGGER.error("upkeep failed: %s", describe(error))  # noqa: TRY400 - a traceback quotes values
             return VaultError.code
         return ""
+
+    def _after(self, trouble: str, now_us: int) -> str:
+        """Return ``trouble``; a process whose database went back under it serves nothing from then on."""
+        if trouble == TamperDetectedError.code:
+            self._try(self._give_up, now_us)
+        return trouble
+
+    def _give_up(self, _now_us: int) -> None:
+        if self._changes.standings.give_up_if_behind():
+            self._drop_keys()
+            LOGGER.error("the database went back in time: the vault is sealed")
 
     def _integrate(self, now_us: int, keyring: Keyring | None = None) -> None:
         behind = True
