@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import IO, TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -293,12 +293,25 @@ def _vouch(out: Output, descriptor: int | None) -> Vouch:
 
 
 def _lines(descriptor: int) -> Iterator[str]:
-    """Yield lines as they are asked for: a code is not good for as long as a restore may take."""
+    """Return lines, read as they are asked for: a code is not good for as long as a restore may take."""
     try:
-        with os.fdopen(os.dup(descriptor), "r", encoding="utf-8") as file:
+        # Taken at once: a number that is no open file now may be another one later.
+        file = os.fdopen(os.dup(descriptor), "r", encoding="utf-8")
+    except OSError:
+        raise _unreadable() from None
+    return _read(file)
+
+
+def _read(file: IO[str]) -> Iterator[str]:
+    with file:
+        try:
             while line := file.readline():
                 yield line.rstrip("\r\n")
-    except (OSError, UnicodeDecodeError):
-        raise InvalidInputError(
-            "the file descriptor cannot be read", field="--credentials-fd", rule="unreadable"
-        ) from None
+        except (OSError, UnicodeDecodeError):
+            raise _unreadable() from None
+
+
+def _unreadable() -> InvalidInputError:
+    return InvalidInputError(
+        "the file descriptor cannot be read", field="--credentials-fd", rule="unreadable"
+    )
