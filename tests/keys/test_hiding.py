@@ -64,8 +64,8 @@ HOLD_NOTHING = frozenset(
         *("Argon2Parameters", "Argon2Cost", "Binding", "KeyRecord", "ValueContext", "_Profile", "Progress"),
         # What is public, wrapped, or says what somebody showed.
         *("AccessToken", "DecodedToken", "TokenBatch", "Recipients", "VerifyKey", "_Parts"),
-        # A hasher and the verifier of nobody's password; a lock; an address and certificates.
-        *("Passwords", "_Gate", "_Server"),
+        # A hasher and the verifier of nobody's password; a lock; an address and certificates; a clock.
+        *("Passwords", "_Gate", "_Server", "Deadline"),
         # Pipes that are gone when the call that made them returns.
         *("_Source", "_Target", "_Usable"),
     }

@@ -186,13 +186,13 @@ def test_a_wrapped_token_is_taken_while_it_runs(tmp_path: Path, openbao: OpenBao
     clock = Clock()
     vault = open_or_wait(replace(made.settings, wrappers=table), clock=clock)
     openbao.call("POST", "auth/token/revoke", {"token": token})
-    vault.upkeep.round()
+    renewed(vault)
     assert vault.upkeep.health.trouble == "holder"
     options = {"period": "60s", "no_default_policy": False}
     wrapped.touch(0o600)
     wrapped.write_text(openbao.make_token(openbao_table["key"], wrap_ttl="60s", **options), encoding="utf-8")
     clock.now += timedelta(minutes=2)
-    vault.upkeep.round()
+    renewed(vault)
     assert (vault.upkeep.health.trouble, wrapped.exists()) == ("", False)
     vault.close()
 
