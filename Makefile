@@ -1,7 +1,7 @@
 # Everything a person or a machine does with a checkout. Each target first sees to .venv (.ci/venv).
 
 .DEFAULT_GOAL := venv
-.PHONY: venv demo test check lint bench soak lock
+.PHONY: venv demo test check bench soak lock
 
 BIN := .venv/bin
 
@@ -17,15 +17,12 @@ test: venv
 	$(BIN)/python -m pytest -n auto --dist worksteal --both-databases --cov --cov-report=json:build/coverage.json --cov-report=
 	$(BIN)/python -m tests.support.coverage_gates build/coverage.json
 
-check: lint
-	$(BIN)/python -m pytest -q tests/architecture
-
-# What needs no test: `make test` has the architecture's rules as well.
-lint: venv
+check: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest -q tests/architecture
 
 bench: venv
 	$(BIN)/python -m bench $(ARGS)
