@@ -41,20 +41,21 @@ port = 8443
 # unseal_networks = ["127.0.0.0/8", "::1/128"]
 """
 
-_KEYS: Final[dict[str, frozenset[str]]] = {
-    "database": frozenset({"url", "url_file"}),
-    "keys": frozenset({"root"}),
+WRAPPERS: Final[Mapping[str, frozenset[str]]] = {
     "openbao": frozenset(
         {"address", "mount", "key", "token_file", "wrapped_token_file", "ca_file", "namespace"}
     ),
     "pkcs11": frozenset({"module", "token", "key", "pin_file"}),
     "aws_kms": frozenset({"key", "region", "endpoint"}),
+}
+"""Kinds of wrappers that have a table of their own, and the keys in it."""
+
+_KEYS: Final[dict[str, frozenset[str]]] = {
+    "database": frozenset({"url", "url_file"}),
+    "keys": frozenset({"root"}),
     "log": frozenset({"checkpoint"}),
     "server": frozenset({"host", "port", "certificate", "private_key", "workers", "unseal_networks"}),
 }
-
-
-WRAPPERS: Final = ("openbao", "pkcs11", "aws_kms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def sqlite_url(path: Path) -> str:
 
 def _require_known(data: dict[str, Any]) -> None:
     for table, members in data.items():
-        known = _KEYS.get(table)
+        known = _KEYS.get(table) or WRAPPERS.get(table)
         if known is None or not isinstance(members, dict):
             raise _refused(table, "unknown_key", "there is no such table")
         for key in members:

@@ -50,7 +50,6 @@ WORDS_A_LINE: Final = 8
 SHARE_WORDS: Final = 33
 
 _SHARES: Final = re.compile(r"shamir:(\d{1,2})/(\d{1,2})").fullmatch
-_PLAIN: Final = frozenset({"file", "passphrase", "openbao", "pkcs11", "aws_kms"})
 
 
 def asker(descriptor: int | None) -> Ask:
@@ -66,17 +65,17 @@ def asker(descriptor: int | None) -> Ask:
 
 def holder(text: str, *, option: str) -> New:
     """Return what ``text`` says of a holder of the root key. Raises InvalidInputError."""
-    from vault.assembly import New
+    from vault.assembly import New, kinds
 
-    if text in _PLAIN:
+    if text in kinds() and text != "shamir":
         return New(text)
     if shares := _SHARES(text):
         return New("shamir", threshold=int(shares[1]), shares=int(shares[2]))
     kind, _, path = text.partition(":")
     if kind == "file" and path:
         return New("file", file=Path(path).expanduser().absolute())
-    known = "file, passphrase, shamir:K/N, openbao, pkcs11, aws_kms; for recovery file:PATH"
-    raise InvalidInputError(f"one of {known}", field=option, rule="choice")
+    known = ", ".join(kinds()).replace("shamir", "shamir:K/N")
+    raise InvalidInputError(f"one of {known}; for recovery file:PATH", field=option, rule="choice")
 
 
 def tables(path: Path | None) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-from keys.secret import SecretText
+from cli.local.unsealing import holder
+from keys.secret import SecretBytes, SecretText
+from keys.wrappers.keyfile import KeyFileWrapper
 from keys.wrappers.openbao import unwrap_token
 from tests.support.furnished import POLICY, START
 from tests.support.openbao import OpenBaoServer
 from tests.support.softhsm import SoftToken, make_key
+from vault import settings as settings_module
 from vault.assembly import (
     Ask,
     Initialised,
@@ -26,6 +29,7 @@ from vault.assembly import (
     nobody,
     open_or_wait,
     open_vault,
+    wrapping,
 )
 from vault.domain.errors import InvalidInputError, UnavailableError, VaultError
 from vault.domain.model import Role
@@ -238,3 +242,41 @@ def test_refuses_shares_that_are_none(tmp_path: Path, threshold: int, shares: in
     with pytest.raises(VaultError):
         make(tmp_path / "home", Sealing(recovery=New("shamir", threshold=threshold, shares=shares)))
     assert not (tmp_path / "home" / FILE).exists()
+
+
+class SafeWrapper:
+    """What somebody else may write: a kind of their own, that finds its key by a table of its own."""
+
+    kind: Final = "safe"
+
+    def __init__(self, key: Path) -> None:
+        self._inner = KeyFileWrapper(key)
+
+    def describe(self) -> str:
+        return "a safe of ours"
+
+    def wrap(self, plaintext: SecretBytes, context: bytes) -> bytes:
+        return self._inner.wrap(plaintext, context)
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> SecretBytes:
+        return self._inner.unwrap(wrapped, context)
+
+
+def test_another_holder_is_one_file_and_a_row_for_its_settings_and_its_maker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(settings: Settings, _ask: Ask) -> SafeWrapper:
+        return SafeWrapper(wrapping.Table(settings, "safe").path("key"))
+
+    with pytest.raises(InvalidInputError, match="one of file"):
+        holder("safe", option="--root-key")
+    monkeypatch.setattr(settings_module, "WRAPPERS", {**settings_module.WRAPPERS, "safe": frozenset({"key"})})
+    monkeypatch.setattr(wrapping, "_MAKERS", {**wrapping._MAKERS, "safe": made})
+    key = tmp_path / "safe.key"
+    KeyFileWrapper.create(key)
+    table = f'[safe]\nkey = "{key}"\n'
+    done = make(tmp_path / "vault", Sealing(root=holder("safe", option="--root-key"), tables=table))
+    assert opens(done.settings) == "a safe of ours"
+    key.unlink()
+    with pytest.raises(UnavailableError):
+        opens(done.settings)

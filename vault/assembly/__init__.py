@@ -6,7 +6,7 @@ from vault.assembly.opening import migrate, open_or_wait, open_vault
 from vault.assembly.retiring import Retirement, end_copies, look
 from vault.assembly.rootkeys import change_root_key, drill_recovery
 from vault.assembly.sealing import look_at_sealed, unseal_on_host
-from vault.assembly.wrapping import Ask, New, Patient, Sealing, by_reading, nobody
+from vault.assembly.wrapping import Ask, New, Patient, Sealing, by_reading, kinds, nobody
 from vault.policy.policy import Policy
 from vault.settings import Settings
 
@@ -25,6 +25,7 @@ __all__ = [
     "drill_recovery",
     "end_copies",
     "initialise",
+    "kinds",
     "look",
     "look_at_sealed",
     "migrate",

@@ -141,9 +141,15 @@ def made(settings: Settings, ask: Ask, new: New, version: int) -> Made:
         return Made(shamir, shares)
     maker = _MAKERS.get(new.kind)
     if maker is None:
-        known = ", ".join(sorted({"file", "shamir", *_MAKERS}))
-        raise InvalidInputError(f"the root key is sealed by one of {known}", field="kind", rule="choice")
+        raise InvalidInputError(
+            f"the root key is sealed by one of {', '.join(kinds())}", field="kind", rule="choice"
+        )
     return Made(maker(settings, ask))
+
+
+def kinds() -> tuple[str, ...]:
+    """Return every kind of wrapper that may seal the root key."""
+    return ("file", "shamir", *_MAKERS)
 
 
 def key_file(settings: Settings, version: int) -> Path:
