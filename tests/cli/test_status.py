@@ -44,8 +44,7 @@ def test_a_late_key_is_named_until_it_is_replaced(command: Command, world: World
     world.clock.advance(days=30)
     assert _keys(command, world) == f"red: past their time: {late}"
     listed = command("keys", "list").out
-    assert listed.count("(red)") == 2
-    # No key of the table, it stands below with the day by which copies of today are dead.
+    assert listed.count("(red)") == 3
     assert "root//1 (active), to be replaced and destroyed by 2026-12-03, overdue" in listed
     for kind in ("wrapping", "session"):
         assert command("keys", "rotate", "--kind", kind).code == 0

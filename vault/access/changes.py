@@ -59,6 +59,7 @@ NARROWING: Final = frozenset(
     {
         Action.GRANT_REVOKE,
         Action.KEY_COMPROMISE,
+        Action.KEY_SUSPEND,
         Action.SERVICE_REVOKE,
         Action.STAFF_LEAVE,
         Action.SUBJECT_RESTRICT,

@@ -41,9 +41,8 @@ class Filing:
 
         Lines that the file has lost are written again, and that is an alarm.
         Raises TamperDetectedError when a row is missing or altered, when a line
-        is, when rows of two logs would have to be signed as one, or when the file
-        holds more than the table: the database is older then. UnavailableError
-        when the file cannot be written.
+        is, or when the file holds more than the table: the database is older
+        then. UnavailableError when the file cannot be written.
         """
         if now_us >= self._next_whole:
             self._file.forget()

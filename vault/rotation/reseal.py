@@ -51,6 +51,10 @@ WHY_NOT: Final = {
 }
 
 
+LOST_PASSES: Final = 5
+"""So many passes in a row may move nothing, for others changed what they were about, before the job ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a portion begins: which table, after which key; how much was done before this pass."""
@@ -58,10 +62,12 @@ class Place:
     table: int
     after: Key
     done_before: int
+    idle: int = 0
+    """Passes before it, one after the other, in which nothing was moved."""
 
     def text(self) -> str:
         """Return what the job's row holds."""
-        return json.dumps([self.table, list(self.after), self.done_before])
+        return json.dumps([self.table, list(self.after), self.done_before, self.idle])
 
 
 def start(done: int) -> Place:
@@ -72,16 +78,16 @@ def start(done: int) -> Place:
 def _place(job: JobRow) -> Place:
     """Return where ``job`` is; the beginning of a pass where its cursor is none."""
     try:
-        table, after, done_before = json.loads(job.cursor)
+        table, after, done_before, idle = json.loads(job.cursor)
     except (ValueError, TypeError):
         return start(job.done)
-    numbers = isinstance(table, int) and isinstance(done_before, int)
+    numbers = isinstance(table, int) and isinstance(done_before, int) and isinstance(idle, int)
     if not numbers or not isinstance(after, list) or not 0 <= table < len(_kinds(KeyKind(job.target))):
         return start(job.done)
     wanted = len(_kinds(KeyKind(job.target))[table].table.primary_key.columns)
     if len(after) not in {0, wanted} or not all(isinstance(part, str | int) for part in after):
         return start(job.done)
-    return Place(table, tuple(after), done_before)
+    return Place(table, tuple(after), done_before, idle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +176,12 @@ def write(connection: Connection, job: JobRow, portion: Portion, *, now_us: int)
     after = replace(job, done=job.done + done, failed=job.failed + len(portion.alarms))
     if portion.next is not None:
         return replace(after, cursor=portion.next.text())
+    left, place = portion.remaining - done, _place(job)
+    if left > after.failed and after.done == place.done_before and place.idle < LOST_PASSES:
+        # Somebody who logs in writes a row as well, and whoever is first wins: such a row can be moved.
+        return replace(after, cursor=Place(0, (), after.done, place.idle + 1).text(), failed=0)
     again = start(after.done).text()
-    left = portion.remaining - done
-    return after_pass(after, _place(job).done_before, left, again, now_us=now_us)
+    return after_pass(after, place.done_before, left, again, now_us=now_us)
 
 
 def _require_active(keyring: Keyring, kind: KeyKind) -> None:
