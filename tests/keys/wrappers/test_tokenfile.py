@@ -123,6 +123,24 @@ def test_is_not_opened_where_it_cannot_be_removed(files: Files, monkeypatch: pyt
     assert files.names() == {"wrapped"}
 
 
+def test_wrapped_token_that_stays_is_told(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bent: the disk fails once the token is kept."""
+
+    def failing(_folder: Path) -> None:
+        raise OSError
+
+    files.put(files.wrapped, TOKEN)
+    monkeypatch.setattr("keys.wrappers.tokenfile.flush_directory", failing)
+    error = files.refused(lambda _token: SecretText(TOKEN))
+    assert error.rule == "unwritable"
+
+
+def test_kept_token_that_others_may_read_is_refused(files: Files) -> None:
+    files.put(files.kept, TOKEN)
+    files.kept.chmod(0o644)
+    assert files.refused(nobody).rule == "permissions"
+
+
 def test_full_disk_leaves_the_token_of_before(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     files.put(files.kept, OLD)
     files.put(files.wrapped, "s.wrapped")
