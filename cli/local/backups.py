@@ -200,7 +200,7 @@ def _require_one(folder: Path | None, *, raw: bool) -> None:
 
 def _tell(out: Output, restored: Restored, *, given: bool) -> None:
     gap = restored.gap
-    if restored.own_tombstones:
+    if not restored.newer:
         out.note(
             "WARNING: the tombstones tell of nothing after the copy. Whoever was erased after they were"
             " written IS BACK. If a newer copy of log/tombstones exists anywhere, restore again with"
@@ -221,7 +221,7 @@ def _tell(out: Output, restored: Restored, *, given: bool) -> None:
                 "unanswered": list(restored.unanswered),
                 "gap": None if gap is None else {"log": gap.log, "from": gap.start, "to": gap.stop},
                 "tombstones_given": given,
-                "tombstones_newer": not restored.own_tombstones,
+                "tombstones_newer": restored.newer,
             }
         )
         return

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from keys import durable
 from keys.errors import WrapperUnavailableError
 from keys.secret import SecretBytes
 
 _OTHERS = 0o077
-_MODE = 0o600
-
 
 HINTS = {
     "format": "put it back from its copy, unchanged",
@@ -68,56 +66,30 @@ def read_private(path: Path, *, what: str, limit: int, anew: str = "") -> Secret
 
 
 @contextmanager
-def locked(path: Path, *, what: str) -> Iterator[None]:
-    """Keep the other processes of this host away from ``path``, and other threads; wait for who is there.
+def replacing(path: Path, *, what: str) -> Iterator[BinaryIO]:
+    """Yield a new file that takes the place of ``path`` (keys.durable); say ``what`` it is if that fails.
 
     Raises WrapperUnavailableError: unwritable.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(path.with_name(f"{path.name}.lock"), flags, _MODE)
+        with durable.replacing(path) as file:
+            yield file
     except OSError:
         raise _unwritable(path, what) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
-def replacing(path: Path, *, what: str) -> Iterator[BinaryIO]:
-    """Yield a new file that takes the place of ``path`` at the end, in one step, and is on disk then.
+def locked(path: Path, *, what: str) -> Iterator[None]:
+    """Keep everybody else of this host away from ``path`` (keys.durable).
 
-    It is there before anything is written, 0600, and is removed if anything is
-    raised. Whoever calls this has ``path`` locked. Raises
-    WrapperUnavailableError: unwritable.
+    Raises WrapperUnavailableError: unwritable.
     """
-    fresh = path.with_name(f"{path.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        fresh.unlink(missing_ok=True)
-        with open(os.open(fresh, flags, _MODE), "wb") as file:  # noqa: PTH123 (a descriptor, not a path)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        flush_directory(path.parent)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise _unwritable(path, what) from None
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
-
-
-def flush_directory(path: Path) -> None:
-    """Flush the name of a new file: it too must survive power loss. Raises OSError."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(durable.locked(path))
+        except OSError:
+            raise _unwritable(path, what) from None
+        yield
 
 
 def _unwritable(path: Path, what: str) -> WrapperUnavailableError:

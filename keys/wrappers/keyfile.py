@@ -13,9 +13,10 @@ import re
 from pathlib import Path
 from typing import Final
 
+from keys.durable import flush_folder
 from keys.errors import WrapperUnavailableError
 from keys.secret import KEY_LENGTH, SecretBytes
-from keys.wrappers.files import fault, flush_directory, read_private
+from keys.wrappers.files import fault, read_private
 from keys.wrappers.sealing import SealingKey
 
 MODE = 0o600
@@ -63,7 +64,7 @@ class KeyFileWrapper:
             _overwrite(path, about)
         try:
             path.unlink()
-            flush_directory(path.parent)
+            flush_folder(path.parent)
         except OSError:
             raise WrapperUnavailableError("unwritable", about) from None
 
@@ -102,7 +103,7 @@ def _write(path: Path, key: SecretBytes) -> None:
             file.write(_LABEL + key.expose().hex().encode() + b"\n")
             file.flush()
             os.fsync(descriptor)
-        flush_directory(path.parent)
+        flush_folder(path.parent)
     except OSError:
         # Nothing was wrapped with it yet; half a file would only stand in the way of the next try.
         path.unlink()

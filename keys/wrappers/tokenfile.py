@@ -12,9 +12,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from keys.durable import flush_folder
 from keys.errors import WrapperUnavailableError
 from keys.secret import SecretText
-from keys.wrappers.files import flush_directory, locked, replacing
+from keys.wrappers.files import locked, replacing
 from keys.wrappers.openbao import read_token
 
 Unwrap = Callable[[SecretText], SecretText]
@@ -53,7 +54,7 @@ def _take(kept: Path, wrapped: Path, unwrap: Unwrap) -> None:
             file.write(_opened(wrapping, wrapped, unwrap).expose().encode() + b"\n")
         try:
             wrapped.unlink()
-            flush_directory(wrapped.parent)
+            flush_folder(wrapped.parent)
         except OSError:
             raise _stays(wrapped) from None
 

@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 from keys.envelope import generation_of
-from tests.conformance.counter import Counter
+from tests.conformance.counter import Counter, phone
+from tests.support.furnished import phones
 from vault.rotation.census import Hanging
 from vault.rotation.compromise import Compromised
 from vault.rotation.jobs import JobView
@@ -56,6 +57,11 @@ def finish(counter: Counter, *, size: int = 4, at: Vault | None = None, kind: st
             if (at or counter.vault).worker.portion(size=size) is None:
                 return job_of(counter, kind)
     raise AssertionError("the job does not end")
+
+
+def fill(counter: Counter, count: int) -> list[str]:
+    """Store so many telephone numbers of as many people; return their tokens."""
+    return [answer["token"] for answer in counter.tokenize(*map(phone, phones(count)))["items"]]
 
 
 def census(counter: Counter) -> dict[str, Hanging]:

@@ -303,6 +303,8 @@ def test_a_planted_job_of_another_kind_is_left_alone(two: Counter, target: str) 
     before = two.next_index()
     assert two.vault.worker.portion(size=50) is None
     assert two.next_index() == before
+    assert start_reseal(two, "authority").id != started.id
+    assert ("job", started.id) in two.alarms()
 
 
 def test_nothing_is_called_broken_for_want_of_a_key(two: Counter) -> None:

@@ -9,10 +9,12 @@ import pytest
 
 from keys.keyring import KeyKind
 from tests.conformance.counter import LOGIN, PHONE, Counter, item, phone
+from tests.conformance.rotating import rotate
 from tests.conformance.suspicion import (
     WHY,
     census,
     compromise,
+    fill,
     finish,
     generation_under,
     generations,
@@ -35,14 +37,6 @@ from vault.rotation.periods import Light
 from vault.storage import suspects, tables
 from vault.storage.database import Connection
 from vault.storage.errors import StaleRevisionError
-
-
-def _fill(counter: Counter, count: int = 5) -> list[str]:
-    return [answer["token"] for answer in counter.tokenize(*map(phone, phones(count)))["items"]]
-
-
-def _rotate(counter: Counter, **more: str) -> None:
-    counter.vault.keys.rotate(counter.furnished.request(counter.actor("admin")), **more)
 
 
 def _rewrap(counter: Counter) -> None:
@@ -73,7 +67,7 @@ def _reason(counter: Counter, index: int) -> str:
 
 
 def test_the_vault_goes_on_under_a_new_epoch_at_once_on_every_node(counter: Counter) -> None:
-    tokens = _fill(counter)
+    tokens = fill(counter, 5)
     node = counter.node()
     counter.tokenize(phone("010-9999-0001"), at=node)
     done = compromise(counter)
@@ -87,7 +81,7 @@ def test_the_vault_goes_on_under_a_new_epoch_at_once_on_every_node(counter: Coun
 
 
 def test_each_transition_has_an_entry_with_its_reason(counter: Counter) -> None:
-    _fill(counter, 2)
+    fill(counter, 2)
     before = counter.next_index()
     compromise(counter)
     marked, rotated, started = (logged.entry for logged in counter.log(before))
@@ -111,10 +105,10 @@ def test_each_transition_has_an_entry_with_its_reason(counter: Counter) -> None:
 
 def test_a_rotation_may_have_a_reason_and_a_destruction_has_one(counter: Counter) -> None:
     first = counter.next_index()
-    _rotate(counter, reason="once a year")
+    counter.vault.keys.rotate(counter.furnished.request(counter.actor("admin")), reason="once a year")
     assert _reason(counter, first) == "once a year"
     second = counter.next_index()
-    _rotate(counter)
+    rotate(counter, "wrapping")
     assert _reason(counter, second) == ""
     _destroy(counter)
     (proposed,) = [
@@ -150,7 +144,7 @@ def test_refuses_a_reason_with_a_telephone_number_and_keeps_nothing_of_it(counte
 
 
 def test_everything_is_sealed_anew_and_the_key_ends(counter: Counter) -> None:
-    tokens = _fill(counter)
+    tokens = fill(counter, 5)
     both = counter.tokenize(phone("010-9999-0001", external_ref="user-1"), item(LOGIN, "minji77"))["items"]
     gone = counter.token("010-9999-0003")
     counter.revoke(gone)
@@ -180,8 +174,8 @@ def test_everything_is_sealed_anew_and_the_key_ends(counter: Counter) -> None:
 
 
 def test_an_epoch_that_is_out_of_use_is_marked_and_none_takes_its_place(counter: Counter) -> None:
-    tokens = _fill(counter, 3)
-    _rotate(counter)
+    tokens = fill(counter, 3)
+    rotate(counter, "wrapping")
     counter.token("010-9999-0001")
     done = compromise(counter)
     assert (done.successor, done.suspect) == (None, 3)
@@ -193,11 +187,11 @@ def test_an_epoch_that_is_out_of_use_is_marked_and_none_takes_its_place(counter:
 
 def test_a_rewrap_leaves_a_compromised_epoch_to_the_other_job(counter: Counter) -> None:
     """Or a data key that somebody has would look like one that nobody has."""
-    _fill(counter, 3)
-    _rotate(counter)
+    fill(counter, 3)
+    rotate(counter, "wrapping")
     counter.vault.keys.rewrap(counter.furnished.request(counter.actor("admin")))
     compromise(counter)
-    _rotate(counter)
+    rotate(counter, "wrapping")
     # The re-wrap comes first: it began first.
     counter.vault.worker.portion()
     assert (job_of(counter, "rewrap").state, job_of(counter, "rewrap").done) == ("done", 0)
@@ -207,8 +201,8 @@ def test_a_rewrap_leaves_a_compromised_epoch_to_the_other_job(counter: Counter) 
 
 
 def test_everybody_is_sealed_anew_where_data_keys_had_left_the_epoch(counter: Counter) -> None:
-    tokens = _fill(counter, 3)
-    _rotate(counter)
+    tokens = fill(counter, 3)
+    rotate(counter, "wrapping")
     _rewrap(counter)
     assert compromise(counter).suspect == 0
     finish(counter)
@@ -234,8 +228,8 @@ def test_everybody_is_marked_in_portions_and_each_is_logged(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MARKED", 2)
-    tokens = _fill(counter, 5)
-    _rotate(counter)
+    tokens = fill(counter, 5)
+    rotate(counter, "wrapping")
     _rewrap(counter)
     before = counter.next_index()
     assert compromise(counter, everybody=True).suspect == 5
@@ -256,7 +250,7 @@ def test_the_mark_comes_through_where_others_change_things_all_the_time(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And everything is counted once, before it: a scan in each attempt would have it overtaken for ever."""
-    _fill(counter)
+    fill(counter, 5)
     mark, tried = module._mark, []
     count, counted = suspects.count_suspect, []
 
@@ -281,8 +275,8 @@ def test_the_mark_comes_through_where_others_change_things_all_the_time(
 def test_marking_everybody_takes_smaller_portions_where_it_is_overtaken(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokens = _fill(counter, 10)
-    _rotate(counter)
+    tokens = fill(counter, 10)
+    rotate(counter, "wrapping")
     mark_some, limits = suspects.mark_some, []
 
     def overtaken(connection: Connection, *, after: int, limit: int) -> tuple[int, int | None]:
@@ -309,7 +303,7 @@ def test_nobody_seals_under_a_key_that_the_job_has_deleted(
     """While everybody is being marked, the job is quick and another node holds the keys of before."""
     monkeypatch.setattr(module, "MARKED", 1)
     people = counter.tokenize(*map(phone, phones(3)))["items"]
-    _rotate(counter)
+    rotate(counter, "wrapping")
     _rewrap(counter)
     node, quick = counter.node(), counter.node()
     tokens = [answer["token"] for answer in people]
@@ -336,8 +330,8 @@ def test_nobody_seals_under_a_key_that_the_job_has_deleted(
 
 
 def test_everybody_is_sealed_anew_after_the_epoch_has_ended(counter: Counter) -> None:
-    tokens = _fill(counter, 2)
-    _rotate(counter)
+    tokens = fill(counter, 2)
+    rotate(counter, "wrapping")
     _rewrap(counter)
     _destroy(counter)
     with pytest.raises(ConflictError, match="destroyed already"):

@@ -180,6 +180,14 @@ def test_a_planted_job_of_no_scope_keeps_nobody_from_working(counter: Counter, s
         pass
     states = {job.kind: job.state for job in counter.vault.keys.jobs(admin).value}
     assert states == {"rewrap": "done", "redigest": "running"}
+    # Whoever starts a job of that kind ends the row, which no node would ever take.
+    started = _start(counter)
+    assert started.id != planted.id
+    while counter.vault.worker.portion(size=2) is not None:
+        pass
+    assert counter.row(tables.job, id=started.id)["state"] == "done"
+    assert counter.row(tables.job, id=planted.id)["state"] == "done"
+    assert ("job", planted.id) in counter.alarms()
 
 
 @pytest.mark.parametrize("scope", ["member.gender", "member.nothing", "ref/nobody", ""])

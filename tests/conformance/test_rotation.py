@@ -329,6 +329,10 @@ def test_a_row_that_is_no_job_is_left_alone(counter: Counter, columns: dict[str,
     job = _start(counter)
     counter.change(tables.job, {"id": job.id}, **columns)
     assert counter.vault.worker.portion(size=2) is None
+    started = _start(counter)
+    while counter.vault.worker.portion(size=2) is not None:
+        pass
+    assert counter.row(tables.job, id=started.id)["state"] == "done"
 
 
 def test_a_job_that_fails_is_said_and_keeps_no_other_from_going_on(

@@ -10,10 +10,12 @@ from keys.keyring import KeyKind
 from keys.states import KeyState
 from tests.conformance.counter import LOGIN, PHONE, Counter, item, phone
 from tests.conformance.keeper import Keeper
+from tests.conformance.rotating import rotate
 from tests.conformance.suspicion import (
     WHY,
     census,
     compromise,
+    fill,
     finish,
     generations,
     job_of,
@@ -39,14 +41,6 @@ from vault.storage.errors import StaleRevisionError
 SHUT = "key_suspended"
 
 
-def _fill(counter: Counter, count: int = 3) -> list[str]:
-    return [answer["token"] for answer in counter.tokenize(*map(phone, phones(count)))["items"]]
-
-
-def _rotate(counter: Counter, **more: str) -> None:
-    counter.vault.keys.rotate(counter.furnished.request(counter.actor("admin")), **more)
-
-
 def _rewrap(counter: Counter) -> None:
     counter.vault.keys.rewrap(counter.furnished.request(counter.actor("admin")))
 
@@ -57,7 +51,7 @@ def _states(counter: Counter) -> list[str]:
 
 
 def test_nothing_opens_under_it_on_any_node_and_the_vault_goes_on_under_another(counter: Counter) -> None:
-    tokens = _fill(counter)
+    tokens = fill(counter, 3)
     node = counter.node()
     # Both nodes hold these data keys in memory.
     for vault in (counter.vault, node):
@@ -73,7 +67,7 @@ def test_nothing_opens_under_it_on_any_node_and_the_vault_goes_on_under_another(
 
 
 def test_the_log_says_who_and_why_and_what_was_refused(counter: Counter) -> None:
-    tokens = _fill(counter, 2)
+    tokens = fill(counter, 2)
     before = counter.next_index()
     suspend(counter)
     suspended, rotated = (logged.entry for logged in counter.log(before))
@@ -139,7 +133,7 @@ def test_a_one_time_token_is_not_spent_by_the_refusal(counter: Counter) -> None:
 
 
 def test_tokens_of_people_behind_it_are_shown_and_revoked(counter: Counter) -> None:
-    token, other = _fill(counter, 2)
+    token, other = fill(counter, 2)
     suspend(counter)
     assert counter.show(token)["state"] == "live"
     counter.revoke(other)
@@ -148,8 +142,8 @@ def test_tokens_of_people_behind_it_are_shown_and_revoked(counter: Counter) -> N
 
 
 def test_a_replaced_epoch_is_suspended_and_the_one_in_force_stays(counter: Counter) -> None:
-    tokens = _fill(counter)
-    _rotate(counter)
+    tokens = fill(counter, 3)
+    rotate(counter, "wrapping")
     new = counter.token("010-9999-0001")
     before = counter.next_index()
     assert suspend(counter) == Doubted("wrapping//1", None, 3)
@@ -159,7 +153,7 @@ def test_a_replaced_epoch_is_suspended_and_the_one_in_force_stays(counter: Count
 
 
 def test_a_resumed_epoch_reads_again_on_every_node_and_does_not_seal(counter: Counter) -> None:
-    tokens = _fill(counter)
+    tokens = fill(counter, 3)
     node = counter.node()
     suspend(counter)
     assert values_of(counter, *tokens, at=node) == [SHUT] * 3
@@ -176,7 +170,7 @@ def test_a_resumed_epoch_reads_again_on_every_node_and_does_not_seal(counter: Co
 
 
 def test_a_suspended_epoch_turns_out_to_be_compromised(counter: Counter) -> None:
-    tokens = _fill(counter)
+    tokens = fill(counter, 3)
     suspend(counter)
     done = compromise(counter)
     assert (done.successor, done.suspect) == (None, 3)
@@ -188,11 +182,11 @@ def test_a_suspended_epoch_turns_out_to_be_compromised(counter: Counter) -> None
 
 
 def test_the_rewrap_leaves_it_and_the_census_counts_it_and_it_does_not_end(counter: Counter) -> None:
-    _fill(counter)
-    _rotate(counter)
+    fill(counter, 3)
+    rotate(counter, "wrapping")
     counter.token("010-9999-0001")
     suspend(counter)
-    _rotate(counter)
+    rotate(counter, "wrapping")
     _rewrap(counter)
     done = finish(counter, kind="rewrap")
     assert (done.done, done.failed, done.state) == (1, 0, "done")
@@ -209,9 +203,9 @@ def test_a_portion_of_a_rewrap_that_began_before_is_not_written(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or a data key would leave the epoch on its way, and open."""
-    tokens = _fill(counter)
+    tokens = fill(counter, 3)
     node = counter.node()
-    _rotate(counter)
+    rotate(counter, "wrapping")
     _rewrap(counter)
     prepare = rewrap.prepare
 
@@ -232,10 +226,10 @@ def test_a_portion_of_a_rewrap_that_began_before_is_not_written(
 
 
 def test_digests_of_people_behind_it_wait_without_an_alarm(counter: Counter) -> None:
-    tokens = _fill(counter)
+    tokens = fill(counter, 3)
     suspend(counter)
     counter.token("010-9999-0001")
-    _rotate(counter, kind="lookup", scope=PHONE)
+    rotate(counter, "lookup", scope=PHONE)
     request = counter.furnished.request(counter.actor("admin"))
     counter.vault.keys.redigest(request, PHONE)
     done = finish(counter, kind="redigest", size=1)
@@ -251,11 +245,11 @@ def test_digests_of_people_behind_it_wait_without_an_alarm(counter: Counter) -> 
 
 
 def test_people_with_a_key_behind_it_wait_to_be_sealed_anew_without_an_alarm(counter: Counter) -> None:
-    tokens = _fill(counter)
+    tokens = fill(counter, 3)
     suspend(counter)
     other = counter.token("010-9999-0001")
     # Every data key there is counts as suspect, those that nobody can open included.
-    _rotate(counter)
+    rotate(counter, "wrapping")
     compromise(counter, 2, everybody=True)
     done = finish(counter)
     assert (done.state, done.done, done.failed) == ("done", 1, 3)
@@ -321,7 +315,7 @@ def test_somebody_behind_it_is_shown_and_neither_restricted_nor_freed(
 
 
 def test_a_server_starts_while_a_key_is_suspended(counter: Counter) -> None:
-    tokens = _fill(counter)
+    tokens = fill(counter, 3)
     suspend(counter)
     counter.vault.close()
     counter.vault = counter.furnished.vault = counter.furnished.reopen()
@@ -342,7 +336,7 @@ def test_the_state_is_yellow_until_it_is_resumed(counter: Counter) -> None:
 
 def test_a_key_that_was_put_behind_it_raises_an_alarm(counter: Counter) -> None:
     """Who holds the database can write the epoch beside a data key, not into it."""
-    (hers,) = _fill(counter, 1)
+    (hers,) = fill(counter, 1)
     suspend(counter)
     mine = counter.token("010-9999-0001")
     subject_id = counter.row_of(mine)["subject_id"]
@@ -395,7 +389,7 @@ def test_refuses_to_resume_what_is_not_suspended(counter: Counter) -> None:
         with pytest.raises(ConflictError, match=f"the key is {states[0]}"):
             resume(counter)
         assert _states(counter) == states
-        _rotate(counter)
+        rotate(counter, "wrapping")
     compromise(counter)
     with pytest.raises(ConflictError, match="the key is compromised"):
         resume(counter)

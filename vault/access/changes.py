@@ -104,12 +104,13 @@ class Made(Generic[T]):
 class Attempt:
     """One try at an act: the rows it changes, what it decides by, who asked."""
 
-    __slots__ = ("_later", "alarms", "authority", "connection", "keyring", "request")
+    __slots__ = ("_later", "alarms", "authority", "connection", "keyring", "request", "standing")
 
     def __init__(
         self, connection: Connection, standing: Standing, request: Request, alarms: list[Alarm]
     ) -> None:
         self.connection = connection
+        self.standing = standing
         self.authority: Authority = standing.authority
         self.keyring: Keyring = standing.keyring
         self.request = request

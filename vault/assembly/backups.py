@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+from keys.durable import replace_file
 from keys.errors import MalformedError
 from keys.keyring import Keyring
 from keys.passwords import Passwords
@@ -21,7 +22,6 @@ from vault.access.entries import HOST, Request, own_origin
 from vault.access.sealing import usable_keys
 from vault.assembly.homes import make_home, require_vacant, take_away
 from vault.assembly.unlocking import Unlocking
-from vault.audit.durable import replace_file
 from vault.audit.integrator import Integrator
 from vault.audit.note import NoteKey, parse_vkey, vkey
 from vault.audit.outside import OutsideCheckpoint
@@ -106,8 +106,8 @@ class Restored:
     unanswered: tuple[str, ...]
     """Ids of subjects whose erasure waited for the officer: it is to be proposed again."""
     gap: Gap | None
-    own_tombstones: bool
-    """Whether the tombstones tell of nothing after a backup, those that were given included."""
+    newer: bool
+    """Whether the tombstones tell of anything after the copy; if not, whoever was erased since is back."""
 
 
 def backup(
@@ -196,7 +196,7 @@ def restore(
         except BaseException:
             take_away(made_here)
             raise
-        return _finish(settings, database, settled, options, own_tombstones=not settled.newer)
+        return _finish(settings, database, settled, options)
 
 
 @contextmanager
@@ -237,7 +237,7 @@ def restore_raw(settings: Settings, *, options: Options = Options()) -> Restored
         with suppress(FileNotFoundError):
             # The new log's first checkpoint takes its place; this one stays as evidence.
             settings.checkpoint.rename(_beside(settings.checkpoint))
-        return _finish(settings, database, settled, options, own_tombstones=False)
+        return _finish(settings, database, settled, options)
 
 
 def read_identities(files: Sequence[Path]) -> list[SecretText]:
@@ -256,9 +256,7 @@ def shown(login: str, password: str, totp_code: str) -> Shown:
     return Shown(login, SecretText(password), totp_code)
 
 
-def _finish(
-    settings: Settings, database: Database, settled: Settled, options: Options, *, own_tombstones: bool
-) -> Restored:
+def _finish(settings: Settings, database: Database, settled: Settled, options: Options) -> Restored:
     """Have the log integrated up to the entry of the restore; every unit of it is verified by that."""
     done, keyring = settled.done, settled.done.new.keyring
     outside = OutsideCheckpoint(settings.checkpoint)
@@ -281,7 +279,7 @@ def _finish(
         officer="" if done.stays is None else done.stays.row.login,
         unanswered=tuple(one.subject for one in done.unanswered),
         gap=settled.gap,
-        own_tombstones=own_tombstones,
+        newer=settled.newer,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vault.audit.durable import locked, replace_file
+from keys.durable import locked, replace_file
 from vault.audit.note import Checkpoint, NoteError, NoteKey, open_checkpoint
 from vault.domain.errors import TamperDetectedError, UnavailableError
 

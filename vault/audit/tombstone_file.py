@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from keys.durable import append_file, flush_folder, locked, replace_file
 from keys.signing import SigningKey
-from vault.audit.durable import append_file, flush_folder, locked, replace_file
 from vault.audit.note import NoteKey
 from vault.audit.tombstones import (
     Chain,

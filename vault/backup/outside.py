@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vault.audit.note import Checkpoint, NoteError, NoteKey, open_checkpoint
-from vault.audit.tombstones import Reading, keys_by_id, read, read_head
+from vault.audit.tombstones import Reading, Tombstone, keys_by_id, read, read_head
 from vault.backup.newlog import generation
 from vault.domain.errors import InvalidInputError, TamperDetectedError
 
@@ -56,53 +56,78 @@ class Seen:
     gap: Gap | None
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A tombstone file that verifies."""
+
+    path: Path
+    reading: Reading
+    reach: Reach
+
+    @property
+    def tombstones(self) -> list[Tombstone]:
+        """Its lines."""
+        return self.reading.tombstones
+
+
 def look(
-    outside: Outside, keys: Sequence[NoteKey], newest: Checkpoint | None, *, log: str, size: int
+    outside: Outside, keys: Sequence[NoteKey], newest: Checkpoint | None, *, log: str, size: int, raw: bool
 ) -> Seen:
     """Return what is known outside of a copy whose log is ``log`` with ``size`` entries.
 
-    ``newest`` is the newest checkpoint outside.
+    ``newest`` is the newest checkpoint outside. Beside a ``raw`` copy no file lies
+    that is as old as it: the home's goes on.
 
     Raises TamperDetectedError for what does not verify, InvalidInputError for a
     file that cannot be read.
     """
     trusted = [*keys, *outside.keys]
-    path, reading, reach = _furthest(outside, trusted)
+    files = _files(outside, trusted)
+    found, reach = _furthest(files)
     # The copy knows of everything that its own log has.
     own = (generation(log), size)
     known = max(own, reach)
-    newer = reach > max(own, _reach_beside(outside, trusted))
-    if newest is None or (generation(newest.origin), newest.size) <= known:
-        return Seen(newest, path, reading, newer, None)
-    start = known[1] if generation(newest.origin) == known[0] else 0
-    return Seen(newest, path, reading, newer, Gap(newest.origin, start, newest.size))
+    beside = next((file for file in files if file.path == outside.tombstones[-1] and not raw), None)
+    newer = reach > own
+    if beside is not None:
+        newer = reach > max(own, beside.reach) or len(found.tombstones) > len(beside.tombstones)
+    gap = None
+    if newest is not None and (generation(newest.origin), newest.size) > known:
+        start = known[1] if generation(newest.origin) == known[0] else 0
+        gap = Gap(newest.origin, start, newest.size)
+    return Seen(newest, found.path, found.reading, newer, gap)
 
 
 def count_tombstones(outside: Outside, keys: Sequence[NoteKey]) -> int:
-    """Return how many tombstones the file has that reaches furthest. Raises TamperDetectedError."""
-    return len(_furthest(outside, [*keys, *outside.keys])[1].tombstones)
+    """Return how many tombstones are known outside. Raises TamperDetectedError."""
+    return len(_furthest(_files(outside, [*keys, *outside.keys]))[0].tombstones)
 
 
-def _furthest(outside: Outside, keys: Sequence[NoteKey]) -> tuple[Path, Reading, Reach]:
+def _files(outside: Outside, keys: Sequence[NoteKey]) -> list[_File]:
     first, *others = outside.tombstones
     found = [_read(first, keys)]
     for path in others:
         # What somebody chose has to verify. What lies beside the copy is taken if it is better.
         with suppress(TamperDetectedError):
             found.append(_read(path, keys))
-    return max(found, key=lambda one: one[2])
+    return found
 
 
-def _reach_beside(outside: Outside, keys: Sequence[NoteKey]) -> Reach:
-    """Return how far the last file reaches, beside the copy. One that does not verify tells nothing."""
-    with suppress(TamperDetectedError):
-        return _read(outside.tombstones[-1], keys)[2]
-    return 0, 0
+def _furthest(files: Sequence[_File]) -> tuple[_File, Reach]:
+    """Return the file to go by, and how far what is known reaches.
+
+    That is the one that reaches furthest, or one that goes on from its last line: without
+    a head it promises nothing, and its lines are genuine all the same.
+    """
+    furthest = max(files, key=lambda file: file.reach)
+    lines = furthest.tombstones
+    longer = [file for file in files if file.tombstones[: len(lines)] == lines]
+    return max(longer, key=lambda file: len(file.tombstones)), furthest.reach
 
 
-def _read(path: Path, keys: Sequence[NoteKey]) -> tuple[Path, Reading, Reach]:
+def _read(path: Path, keys: Sequence[NoteKey]) -> _File:
     head = read_head(path, keys_by_id(keys))
-    return path, read(path, keys), (0, 0) if head is None else (generation(head.log), head.through)
+    return _File(path, read(path, keys), (0, 0) if head is None else (generation(head.log), head.through))
 
 
 def newest_checkpoint(paths: Sequence[Path], keys: Sequence[NoteKey]) -> Checkpoint | None:

@@ -126,7 +126,7 @@ def settle(
         size = counter.next_index
         if terms.source is None:
             size = agreed_size(connection, counter, newest, trusted, log=log)
-        seen = look(terms.outside, keys, newest, log=log, size=size)
+        seen = look(terms.outside, keys, newest, log=log, size=size, raw=terms.source is None)
         said = _accounted(seen) | _vouched(attempt, seen, terms) | dict(terms.source or {"backup": "raw"})
         stays = who_stays(attempt, login=terms.officer, vouched=said.get(Role.OFFICER.value, ""))
         done = _make_good(attempt, standing, seen, stays, root=root, terms=terms)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from keys.durable import flush_folder
 from keys.keyring import Keyring
 from keys.recipients import Recipients
 from vault.access.entries import Request, entry
@@ -120,9 +121,9 @@ def _seal_off(writer: _Folder, partial: Path, target: Path, last: dict[str, byte
     """Write the manifest, and give the folder its name once everything is on disk."""
     for name, data in last.items():
         writer.copy_bytes(name, data)
-    _flush(partial)
+    flush_folder(partial)
     partial.rename(target)
-    _flush(target.parent)
+    flush_folder(target.parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +197,3 @@ class _Counted:
         self.size += len(data)
         self.digest.update(data)
         return len(data)
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -47,7 +47,11 @@ class CertificateView:
     """Those of the erasure's transaction; none where the row does not verify, in a list."""
     note: str | None
     """The signed text; None until the tombstone is outside the database."""
-    verifies: bool = True
+
+    @property
+    def verifies(self) -> bool:
+        """Whether the row is the vault's own."""
+        return bool(self.facts)
 
 
 class Issuing:
@@ -139,7 +143,7 @@ def _listed(changes: Changes, standing: Standing, row: CertificateRow, now_us: i
         return _view(changes, standing, row, now_us)
     except TamperDetectedError:
         # Its id is what somebody wrote there.
-        return CertificateView(row.id if _ID(row.id) else "", row.seq, {}, None, verifies=False)
+        return CertificateView(row.id if _ID(row.id) else "", row.seq, {}, None)
 
 
 def _view(changes: Changes, standing: Standing, row: CertificateRow, now_us: int) -> CertificateView:

@@ -22,7 +22,7 @@ from vault.access.standing import Standing
 from vault.domain.actions import Action
 from vault.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from vault.rotation import cursors, redigest, reencrypt
-from vault.rotation.jobs import JobView, begin, view
+from vault.rotation.jobs import JobView, begin, running_jobs, view
 from vault.rotation.names import named, require_reason, require_scope
 from vault.storage import digests, suspects
 from vault.storage import jobs as job_rows
@@ -102,7 +102,7 @@ def compromise(
         if kind is KeyKind.WRAPPING:
             moving = _reencrypt(attempt, in_force, count)
         else:
-            moving = _redigest(changes, attempt, scope, count)
+            moving = _redigest(attempt, scope, count)
         said = {**target, "from": record.state.value, "to": state.value}
         said["data_keys" if kind is KeyKind.WRAPPING else "digests"] = str(moving.count)
         if everybody:
@@ -187,7 +187,7 @@ def start_reencrypt(changes: Changes, request: Request) -> Made[JobView]:
     count = _count_suspect(changes, request, Action.KEY_REENCRYPT)
 
     def act(attempt: Attempt) -> Change[JobView]:
-        running = job_rows.read_running(attempt.connection, reencrypt.KIND)
+        running = running_jobs(attempt, reencrypt.KIND)
         if running:
             return Change(view(running[0]), {"job": running[0].id}, revises=False)
         moving = _reencrypt(attempt, attempt.keyring.active_epoch().epoch, count)
@@ -279,7 +279,7 @@ def _count_suspect(changes: Changes, request: Request, action: Action) -> int:
 def _digests_outside(connection: Connection, standing: Standing, scope: str, version: int) -> int:
     """Count the digests that will hang on older versions once ``version`` is compromised."""
     shelf = redigest.shelf_of(standing, scope)
-    if shelf is None or scope not in redigest.scopes(rows.read_keys(connection)):
+    if shelf is None or not redigest.is_scope(standing, scope):
         return 0
     in_force = standing.keyring.lookup(scope).version
     return digests.count_older(connection, shelf, in_force + 1 if in_force == version else in_force)
@@ -291,10 +291,10 @@ def _reencrypt(attempt: Attempt, epoch: int, total: int) -> _Moving:
     return _Moving(total, job, ((Action.KEY_REENCRYPT, said),))
 
 
-def _redigest(changes: Changes, attempt: Attempt, scope: str, total: int) -> _Moving:
-    if redigest.shelf_of(changes.standings.current, scope) is None:
+def _redigest(attempt: Attempt, scope: str, total: int) -> _Moving:
+    if redigest.shelf_of(attempt.standing, scope) is None:
         return _Moving(0, None)
-    running = job_rows.read_running(attempt.connection, redigest.KIND)
+    running = running_jobs(attempt, redigest.KIND)
     if running and running[0].target != scope:
         # To wait for that would leave a compromised key in force.
         return _Moving(total, None)
@@ -305,7 +305,7 @@ def _redigest(changes: Changes, attempt: Attempt, scope: str, total: int) -> _Mo
 
 def _begun(attempt: Attempt, kind: str, target: str, *, numbers: int, total: int) -> JobRow:
     """Begin the job; one that runs begins its pass again, so that it misses nothing of what is new to it."""
-    running = job_rows.read_running(attempt.connection, kind)
+    running = running_jobs(attempt, kind)
     if not running:
         return begin(attempt, kind, target, cursor=cursors.start(numbers, 0).text(), total=total)
     before = running[0]

@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, Protocol
 from vault.access.changes import Attempt, Change, Changes, Made
 from vault.access.entries import VAULT, Request, entry, own_origin
 from vault.access.identities import SECOND_US
-from vault.access.sealing import usable_keys
+from vault.access.sealing import Alarm, usable_keys
 from vault.access.standing import Standing
 from vault.audit.entry import Entry
 from vault.domain.actions import Action
@@ -34,7 +34,6 @@ from vault.storage import jobs as rows
 from vault.storage.database import Connection
 from vault.storage.errors import RolledBackError, StaleRevisionError
 from vault.storage.jobs import JobRow
-from vault.storage.keys import read_keys
 
 LEASE_US: Final = 15 * SECOND_US
 """So long a node may be silent before another takes its work over."""
@@ -116,7 +115,7 @@ def start_rewrap(changes: Changes, request: Request) -> Made[JobView]:
 
     def act(attempt: Attempt) -> Change[JobView]:
         epoch = attempt.keyring.active_epoch().epoch
-        running = rows.read_running(attempt.connection, rewrap.KIND)
+        running = running_jobs(attempt, rewrap.KIND)
         if running:
             return Change(view(running[0]), {"job": running[0].id}, revises=False)
         start = cursors.start(rewrap.NUMBERS, 0).text()
@@ -135,18 +134,14 @@ def start_redigest(changes: Changes, request: Request, scope: str) -> Made[JobVi
     target = named("lookup", require_scope(scope))
 
     def look(connection: Connection, standing: Standing) -> int:
-        known = scope in redigest.scopes(read_keys(connection))
-        return redigest.outstanding(connection, standing, scope) if known else 0
+        if not redigest.is_scope(standing, scope):
+            raise NotFoundError("there is no lookup key of this scope")
+        return redigest.outstanding(connection, standing, scope)
 
     total = changes.foresee(request, Action.KEY_REDIGEST, look, target=target)
 
     def act(attempt: Attempt) -> Change[JobView]:
-        standing = changes.standings.current
-        if scope not in redigest.scopes(read_keys(attempt.connection)) or not redigest.shelf_of(
-            standing, scope
-        ):
-            raise NotFoundError("there is no lookup key of this scope")
-        running = rows.read_running(attempt.connection, redigest.KIND)
+        running = running_jobs(attempt, redigest.KIND)
         if running and running[0].target != scope:
             raise ConflictError(f"the digests of {running[0].target} are being made anew: wait for that")
         if running:
@@ -171,7 +166,7 @@ def start_reseal(changes: Changes, request: Request, kind: str) -> Made[JobView]
     total = changes.foresee(request, Action.KEY_RESEAL, look)
 
     def act(attempt: Attempt) -> Change[JobView]:
-        running = rows.read_running(attempt.connection, reseal.KIND)
+        running = running_jobs(attempt, reseal.KIND)
         if running and running[0].target != kind:
             raise ConflictError(f"what hangs on keys of kind {running[0].target} is moved: wait for that")
         if running:
@@ -180,6 +175,20 @@ def start_reseal(changes: Changes, request: Request, kind: str) -> Made[JobView]
         return Change(view(job), {"kind": kind, "job": job.id, "rows": str(total)}, revises=False)
 
     return changes.make(request, Action.KEY_RESEAL, act)
+
+
+def running_jobs(attempt: Attempt, kind: str) -> list[JobRow]:
+    """Return the jobs of a kind that run.
+
+    A row that no node would take ends here, with an alarm: it stands in the way of every other of its kind.
+    """
+    ours = []
+    for job in rows.read_running(attempt.connection, kind):
+        if _is_ours(job, attempt.standing):
+            ours.append(job)
+        elif rows.move(attempt.connection, job, replace(job, state="done", ended_at=attempt.now_us)):
+            attempt.alarms.append(Alarm("job", job.id))
+    return ours
 
 
 def begin(attempt: Attempt, kind: str, target: str, *, cursor: str, total: int) -> JobRow:

@@ -14,7 +14,7 @@ from typing import Final
 from keys.datakeys import Binding
 from keys.envelope import DataKey, generation_of
 from keys.errors import KeysError, UnknownKeyVersionError
-from keys.keyring import KeyKind, KeyRecord, Keyring
+from keys.keyring import Keyring
 from keys.padding import unpad
 from vault.access.sealing import Alarm
 from vault.access.standing import Standing
@@ -112,11 +112,6 @@ def write(connection: Connection, job: JobRow, portion: Portion, *, now_us: int)
     changed = rows.replace_digests(connection, portion.shelf, portion.version, portion.changed)
     after = replace(job, done=job.done + changed, failed=job.failed + len(portion.broken) + portion.waiting)
     return after_portion(after, portion.last, portion.remaining - changed, NUMBERS, now_us=now_us)
-
-
-def scopes(records: Sequence[KeyRecord]) -> set[str]:
-    """Return the scopes that there are lookup keys of."""
-    return {record.scope for record in records if record.kind is KeyKind.LOOKUP}
 
 
 def context_part(standing: Standing, scope: str) -> bytes:

@@ -51,10 +51,6 @@ WHY_NOT: Final = {
 }
 
 
-LOST_PASSES: Final = 5
-"""So many passes in a row may move nothing, for others changed what they were about, before the job ends."""
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a portion begins: which table, after which key; how much was done before this pass."""
@@ -70,9 +66,9 @@ class Place:
         return json.dumps([self.table, list(self.after), self.done_before, self.idle])
 
 
-def start(done: int) -> Place:
-    """Return the beginning of a pass of a job that has ``done`` so much."""
-    return Place(0, (), done)
+def start(done: int, idle: int = 0) -> Place:
+    """Return the beginning of a pass of a job that has ``done`` so much, after so many ``idle`` ones."""
+    return Place(0, (), done, idle)
 
 
 def _place(job: JobRow) -> Place:
@@ -176,12 +172,8 @@ def write(connection: Connection, job: JobRow, portion: Portion, *, now_us: int)
     after = replace(job, done=job.done + done, failed=job.failed + len(portion.alarms))
     if portion.next is not None:
         return replace(after, cursor=portion.next.text())
-    left, place = portion.remaining - done, _place(job)
-    if left > after.failed and after.done == place.done_before and place.idle < LOST_PASSES:
-        # Somebody who logs in writes a row as well, and whoever is first wins: such a row can be moved.
-        return replace(after, cursor=Place(0, (), after.done, place.idle + 1).text(), failed=0)
-    again = start(after.done).text()
-    return after_pass(after, place.done_before, left, again, now_us=now_us)
+    left = portion.remaining - done
+    return after_pass(after, _place(job), left, lambda idle: start(after.done, idle).text(), now_us=now_us)
 
 
 def _require_active(keyring: Keyring, kind: KeyKind) -> None:

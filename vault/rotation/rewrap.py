@@ -58,10 +58,12 @@ def outstanding(connection: Connection, keyring: Keyring) -> int:
     which do not open. Those whose row says the active epoch and whose header does
     not count: the census has them, too.
     """
-    stay = _staying(keyring)
-    stated = rows.count_data_keys(connection)
-    elsewhere = sum(count for version, count in stated.items() if version not in stay)
-    return elsewhere + rows.count_contradictory(connection, keyring.active_epoch().epoch)
+    stay, active = _staying(keyring), keyring.active_epoch().epoch
+    return sum(
+        count
+        for (stated, header), count in rows.count_by_header(connection).items()
+        if stated not in stay or (stated == active and header != active)
+    )
 
 
 def prepare(connection: Connection, standing: Standing, job: JobRow, size: int) -> Portion:

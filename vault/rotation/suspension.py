@@ -90,6 +90,10 @@ def _moved(
     move: Move,
 ) -> Made[Doubted]:
     target = {"key": f"{kind.value}//{version}"}
+    # Before, and once: nobody may have to wait for the suspension until everything is counted in it.
+    hanging = changes.foresee(
+        request, action, lambda connection, _: rows.count_hanging(connection).get(version, 0), target=target
+    )
 
     def act(attempt: Attempt) -> Change[Doubted]:
         require_reason(request)
@@ -102,7 +106,6 @@ def _moved(
         if record is None:
             raise NotFoundError("there is no such key")
         successor, also = move(attempt, record, epochs)
-        hanging = rows.count_data_keys(attempt.connection).get(version, 0)
         said = {**target, "from": record.state.value, "to": to.value, "data_keys": str(hanging)}
         return Change(Doubted(record.name, successor, hanging), said, revises=True, also=also)
 

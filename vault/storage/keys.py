@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
@@ -135,19 +136,19 @@ def count_hanging(connection: Connection) -> dict[int, int]:
     Whoever holds the database can write another epoch beside a key, not into its
     header: the header is what tells which epoch opens it.
     """
-    stated = count_data_keys(connection)
-    header = _header()
-    rows = connection.execute(select(header.label("header"), func.count()).group_by(header))
-    sealed = {int.from_bytes(material(row[0]), "big"): int(row[1]) for row in rows}
-    return {epoch: max(stated.get(epoch, 0), sealed.get(epoch, 0)) for epoch in {*stated, *sealed}}
+    stated: Counter[int] = Counter()
+    sealed: Counter[int] = Counter()
+    for (row, header), count in count_by_header(connection).items():
+        stated[row] += count
+        sealed[header] += count
+    return dict(stated | sealed)
 
 
-def count_contradictory(connection: Connection, epoch: int) -> int:
-    """Count the data keys whose row says ``epoch`` and whose header does not."""
-    counted = select(func.count()).select_from(tables.data_key)
-    return connection.execute(
-        counted.where(tables.data_key.c.epoch == epoch, _header() != epoch.to_bytes(4, "big"))
-    ).scalar_one()
+def count_by_header(connection: Connection) -> dict[tuple[int, int], int]:
+    """Count the data keys by the epoch of the row and the one of the key's own header, in one look."""
+    epoch, header = tables.data_key.c.epoch, _header()
+    rows = connection.execute(select(epoch, header.label("header"), func.count()).group_by(epoch, header))
+    return {(row[0], int.from_bytes(material(row[1]), "big")): int(row[2]) for row in rows}
 
 
 def _header() -> ColumnElement[bytes]:

@@ -130,7 +130,7 @@ def test_wrapped_token_that_stays_is_told(files: Files, monkeypatch: pytest.Monk
         raise OSError
 
     files.put(files.wrapped, TOKEN)
-    monkeypatch.setattr("keys.wrappers.tokenfile.flush_directory", failing)
+    monkeypatch.setattr("keys.wrappers.tokenfile.flush_folder", failing)
     error = files.refused(lambda _token: SecretText(TOKEN))
     assert error.rule == "unwritable"
 

@@ -109,7 +109,7 @@ def test_a_holder_that_does_not_answer_keeps_no_key_after_a_seal_and_no_process(
     vault, holder = embedded.vault, SilentHolder()
     with vault.changes.database.reading() as connection:
         row = in_force(read_roots(connection), RootSlot.LIVE)
-    vault.standings.roots._lease.of(lambda _row: holder, row)  # type: ignore[arg-type, return-value]
+    vault.standings.roots._lease.of(lambda _row: holder, row)  # type: ignore[arg-type, return-value]  # all of it that a lease uses
     vault.upkeep.start()
     eventually(lambda: holder.asked == 1)
     vault.seal(embedded.furnished.request(embedded.actor("admin")))
