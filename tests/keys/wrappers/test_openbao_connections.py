@@ -192,7 +192,8 @@ def test_speaks_tls_to_whom_the_authorities_vouch_for(tmp_path: Path) -> None:
         other_name = server.address.replace("127.0.0.1", "localhost")
         refused("tls", wrapper_at(other_name, ca_file=right[0]), USES["unwrap"])
         plain = server.address.replace("https:", "http:")
-        assert "(status 400)" in str(refused("unexpected", wrapper_at(plain), USES["unwrap"]))
+        # Without a body: one that is still on its way when the server hangs up takes the answer with it.
+        assert "(status 400)" in str(refused("unexpected", wrapper_at(plain), USES["current_version"]))
 
 
 def test_refuses_a_server_without_tls(openbao: OpenBaoServer) -> None:
